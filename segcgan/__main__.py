@@ -1,0 +1,5 @@
+"""python -m segcgan."""
+
+from segcgan.cli import main
+
+raise SystemExit(main())

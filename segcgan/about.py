@@ -1,0 +1,63 @@
+"""What ``segcgan info`` says; imports no torch."""
+
+from pathlib import Path
+
+from segcgan.errors import SegcganError
+from segcgan.formats import discover, open_case
+
+Listing = tuple[list[str], list[list[str]], bool]
+
+
+def config_folders() -> list[Path]:
+    """Where configs are looked for: ./configs, the checkout's, the wheel's."""
+    package = Path(__file__).parent
+    return [Path("configs"), package.parent / "configs", package / "configs"]
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a config given by path or by name.
+
+    Raises:
+        SegcganError: there is none.
+    """
+    from segcgan.errors import nearest
+
+    for path in (Path(name), *(folder / tail for folder in config_folders() for tail in (name, f"{name}.yaml"))):
+        if path.is_file():
+            return path
+    known = {path.name for folder in config_folders() for path in folder.glob("*.yaml")}
+    raise SegcganError(f"config {name!r} was not found{nearest(name, known)}")
+
+
+def configs() -> Listing:
+    """List the configs with the first line of their header."""
+    found: dict[str, list[str]] = {}
+    for folder in config_folders():
+        for path in sorted(folder.glob("*.yaml")):
+            first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
+            found.setdefault(path.name, [path.name, first.partition(":")[2].strip() or first, str(path)])
+    return ["config", "what", "file"], list(found.values()), not found
+
+
+def describe(path: Path) -> Listing:
+    """Describe every case below a path, and why other files are none."""
+    sources, rejected = discover(path)
+    lines, bad = [], False
+    for source in sources:
+        try:
+            case = open_case(source)
+        except SegcganError as error:
+            lines.append([source.name, source.format, "", "", "", str(error)])
+            bad = True
+            continue
+        geometry = case.geometry
+        shape = " x ".join(map(str, case.shape if case.shape[0] > 1 else case.shape[1:]))
+        sizes = geometry.spacing if case.shape[0] > 1 else geometry.spacing[1:]
+        spacing = " x ".join(f"{size:.4g}" for size in sizes) + f" {geometry.unit}"
+        lines.append([source.name, source.format, shape, str(case.channels), spacing, _reference(geometry.crs)])
+    lines += [[item.path.name, "-", "", "", "", item.reason] for item in rejected]
+    return ["case", "format", "shape", "channels", "spacing", "note"], lines, bad or not sources
+
+
+def _reference(crs: str | None) -> str:
+    return crs.split('"')[1] if crs and '"' in crs else crs or ""

@@ -1,0 +1,86 @@
+"""The chain that prediction runs: normalisation → segmenter → refiner → gate."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from segcgan.batch import Batch
+from segcgan.classes import ClassSpec
+from segcgan.data.normalisation import Normalisation
+from segcgan.data.patches import Sampling
+from segcgan.errors import SegcganError
+from segcgan.gates import Gate
+from segcgan.noise import Noise
+from segcgan.refiners import Refiner
+
+
+@dataclass
+class Chain:
+    """Everything needed to go from a case to a mask.
+
+    Args:
+        normalisation: fitted on the training data.
+        segmenter: image (B, C, H, W) → logits (B, K, H, W); None when coarse masks come from elsewhere.
+        refiner: None = the coarse mask is the result.
+        gate: None = the refined mask is always kept.
+        classes: index 0 is the background.
+        sampling: patch size, context and spacing the networks were trained with.
+        bf16: run the networks in bfloat16.
+        tag: identifies weights and settings, so that an interrupted prediction is only resumed by the same chain.
+    """
+
+    normalisation: Normalisation
+    segmenter: nn.Module | None
+    refiner: Refiner | None
+    gate: Gate | None
+    classes: list[ClassSpec]
+    sampling: Sampling
+    bf16: bool = False
+    tag: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        for part in (self.segmenter, self.refiner):
+            for parameter in part.parameters() if part is not None else ():
+                return parameter.device
+        return torch.device("cpu")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the files the chain was trained on."""
+        return len(self.normalisation.mean)
+
+    def to(self, device: torch.device) -> "Chain":
+        """Move the networks; normalisation stays on the CPU, where windows are read."""
+        for part in (self.segmenter, self.refiner):
+            if part is not None:
+                part.to(device)
+        return self
+
+    def segment(self, image: Tensor) -> Tensor:
+        """Return coarse probabilities (B, K, H, W) float32 of network input (B, C, H, W), on the CPU.
+
+        Raises:
+            SegcganError: the network's number of classes is not that of the config.
+        """
+        if self.segmenter is None:
+            raise SegcganError("this chain has no segmenter: give coarse masks")
+        with torch.inference_mode(), self._precision():
+            logits = self.segmenter.eval()(image.to(self.device))
+        if logits.shape[1] != len(self.classes):
+            msg = f"the segmenter returns {logits.shape[1]} classes but data.classes lists {len(self.classes)}; make them equal"
+            raise SegcganError(msg)
+        return logits.float().softmax(1).cpu()
+
+    def refine(self, batch: Batch, seed: int, sample: int) -> Tensor:
+        """Return one sample of refined logits (B, K, H, W) float32, on the CPU."""
+        if self.refiner is None:
+            raise SegcganError("this chain has no refiner")
+        moved = batch.to(self.device)
+        with torch.inference_mode(), self._precision():
+            return self.refiner.eval().refine(moved, Noise(seed, sample, moved)).float().cpu()
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)

@@ -1,0 +1,56 @@
+"""The classes a run tells apart: one list in the config, index 0 is the background."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segcgan.case import IGNORE, Array
+from segcgan.errors import SegcganError
+
+
+@dataclass
+class ClassSpec:
+    """One class.
+
+    Args:
+        name: as shown in tables, legends and file tags.
+        values: label values in the reference that mean this class.
+        colour: ``#rrggbb``, for previews and GeoTIFF colour tables.
+        snomed: ``"code|meaning"`` for DICOM SEG, e.g. ``"10200004|Liver"``.
+    """
+
+    name: str
+    values: list[int] = field(default_factory=list)
+    colour: str = "#e4572e"
+    snomed: str | None = None
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as three integers 0–255."""
+        text = self.colour.lstrip("#")
+        return int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)
+
+
+def to_indices(raw: Array, values: list[list[int]], where: str) -> Array:
+    """Translate label values into class indices, uint8.
+
+    Args:
+        raw: label values, any shape.
+        values: for each class, the label values that mean it; value ``IGNORE`` stays ignored unless listed.
+        where: the file, for the error text.
+
+    Raises:
+        SegcganError: a label value belongs to no class.
+    """
+    indices = np.full(raw.shape, IGNORE, np.uint8)
+    known = raw == IGNORE
+    for index, members in enumerate(values):
+        hit = np.isin(raw, members)
+        indices[hit] = index
+        known = known | hit
+    if not known.all():
+        unknown = sorted({int(value) for value in np.unique(raw[~known])})[:5]
+        listed = ", ".join(str(members) for members in values)
+        msg = f"{where}: label values {unknown} belong to no class (the classes list {listed}); add them to data.classes"
+        raise SegcganError(msg)
+    return indices

@@ -1,0 +1,148 @@
+"""The command line. Verbs that need no network (info, report, --help) import no torch."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from segcgan import __version__
+from segcgan.errors import SegcganError
+
+TRAINING = {
+    "fit": "train everything a config asks for",
+    "validate": "score a run on its validation cases",
+    "test": "score a run on its test cases",
+}
+OTHERS = {
+    "predict": "masks for a folder of images",
+    "info": "what is this file, or which configs are there",
+    "report": "rebuild the HTML report of a run",
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 ok, 1 failed, 2 wrong usage."""
+    words = list(sys.argv[1:] if args is None else args)
+    if words and words[0].startswith("--") and words[0] not in ("--help", "--version", "--debug"):
+        words.insert(0, "fit")  # python train.py --config X
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    _log_to_stderr()
+    try:
+        return _dispatch(words)
+    except SegcganError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command again goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    verbs = TRAINING | OTHERS
+    if not words or words[0] in ("-h", "--help"):
+        lines = "\n".join(f"  {verb:10s}{text}" for verb, text in verbs.items())
+        print(
+            f"usage: segcgan VERB [options]\n\n{lines}\n\nsegcgan VERB --help tells more; --debug shows tracebacks."
+        )
+        return 0
+    if words[0] == "--version":
+        print(f"segcgan {__version__}")
+        return 0
+    if words[0] not in verbs:
+        from segcgan.errors import nearest
+
+        print(f"error: {words[0]!r} is no command{nearest(words[0], verbs)}", file=sys.stderr)
+        return 2
+    handler: Callable[[list[str]], int] = globals()[f"_{'train' if words[0] in TRAINING else words[0]}"]
+    return handler(words if words[0] in TRAINING else words[1:])
+
+
+def _train(words: list[str]) -> int:
+    verb, rest = words[0], words[1:]
+    if not rest or rest[0] in ("-h", "--help"):
+        print(
+            f"usage: segcgan {verb} --config NAME.yaml [--section.key value …]\n\n{TRAINING[verb]}\n\n"
+            "NAME.yaml is a path or the name of a config (segcgan info lists them); any key of it can be set:\n"
+            "  --plan.refiner_epochs 20   --data.images.root FOLDER   --trainer.devices 2   --model.lr 1e-4"
+        )
+        return 0 if rest else 2
+    module = import_module("segcgan.tasks.command")
+    header, lines = module.command(verb, rest)
+    _print_table(header, lines)
+    return 0
+
+
+def _predict(words: list[str]) -> int:
+    parser = argparse.ArgumentParser("segcgan predict", description="Masks for every image below a folder.")
+    parser.add_argument(
+        "-i", "--input", type=Path, required=True, help="folder (or file) of DICOM, NIfTI, GeoTIFF, PNG"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for masks and predictions.csv")
+    parser.add_argument("-m", "--model", type=Path, required=True, help="run folder, e.g. runs/ct_liver/latest")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    parser.add_argument("--samples", type=int, default=8, help="masks drawn by a stochastic refiner")
+    parser.add_argument("--strip", type=int, default=2**22, help="pixels in memory at a time")
+    parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
+    chosen = parser.parse_args(words)
+    module = import_module("segcgan.inference.command")
+    rows = module.command(chosen)
+    failed = sum(row.status == "failed" for row in rows)
+    done = sum(row.status == "ok" for row in rows)
+    print(
+        f"{done} predicted, {failed} failed, {len(rows) - done - failed} skipped; see {chosen.output}/predictions.csv"
+    )
+    return 1 if failed or not done else 0
+
+
+def _info(words: list[str]) -> int:
+    parser = argparse.ArgumentParser("segcgan info", description="Describe images, or list the configs.")
+    parser.add_argument("path", type=Path, nargs="?", help="file or folder; without it the configs are listed")
+    chosen = parser.parse_args(words)
+    module = import_module("segcgan.about")
+    header, lines, bad = module.describe(chosen.path) if chosen.path else module.configs()
+    _print_table(header, lines)
+    return 1 if bad else 0
+
+
+def _report(words: list[str]) -> int:
+    parser = argparse.ArgumentParser("segcgan report", description="Rebuild report.html from the files of a run.")
+    parser.add_argument("run", type=Path, help="run folder, e.g. runs/ct_liver/latest")
+    chosen = parser.parse_args(words)
+    print(import_module("segcgan.report.page").write_run_report(chosen.run.resolve()))
+    return 0
+
+
+def _print_table(header: list[str], lines: list[list[str]]) -> None:
+    if not header:
+        return
+    if not sys.stdout.isatty():
+        for line in [header, *lines]:
+            print("\t".join(line))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header)
+    for line in lines:
+        table.add_row(*line)
+    Console(no_color="NO_COLOR" in os.environ).print(table)
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("segcgan")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""From files to training windows: manifest, splits, normalisation, augmentation, the data module."""

@@ -1,0 +1,200 @@
+"""Which image goes with which mask: a CSV manifest, or pairing by file stem.
+
+Manifest columns (all paths relative to the data root; only ``image`` is required):
+
+``case`` name; ``image``; ``mask``; ``labels`` per-case label values, e.g. ``liver=5|6;tumour=2``; ``group`` patient or
+scene; ``split`` train | val | test; ``window`` part of the image as ``z0:z1,y0:y1,x0:x1`` or ``y0:y1,x0:x1``;
+``coarse`` a mask or probability made by somebody else.
+"""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from segcgan.case import Array, Case, LabelReader, Window
+from segcgan.classes import ClassSpec, to_indices
+from segcgan.errors import SegcganError, nearest
+from segcgan.formats import discover, open_case, open_labels, open_probability
+
+COLUMNS = ("case", "image", "mask", "labels", "group", "split", "window", "coarse")
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a manifest; empty strings where nothing was said."""
+
+    image: Path
+    case: str = ""
+    mask: Path | None = None
+    labels: str = ""
+    group: str = ""
+    split: str = ""
+    window: str = ""
+    coarse: Path | None = None
+
+
+@dataclass(frozen=True)
+class ClassIndices:
+    """Reads label values and returns class indices (d, h, w) uint8."""
+
+    read: LabelReader
+    values: list[list[int]]
+    where: str
+
+    def __call__(self, window: Window) -> Array:
+        """Read an absolute window."""
+        return to_indices(self.read(window), self.values, self.where)
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """Reads class indices and returns them as hard probabilities (K, d, h, w) float32."""
+
+    read: LabelReader
+    classes: int
+
+    def __call__(self, window: Window) -> Array:
+        """Read an absolute window."""
+        return (self.read(window)[None] == np.arange(self.classes)[:, None, None, None]).astype(np.float32)
+
+
+def read_manifest(path: Path, root: Path) -> list[Row]:
+    """Read a manifest CSV.
+
+    Raises:
+        SegcganError: unknown column, unknown split, missing file.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        for column in reader.fieldnames or []:
+            if column not in COLUMNS:
+                raise SegcganError(f"{path}: unknown column {column!r}{nearest(column, COLUMNS)}")
+        if "image" not in (reader.fieldnames or []):
+            raise SegcganError(f"{path}: has no column 'image'; the columns are {', '.join(COLUMNS)}")
+        lines = list(reader)
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        said = {key: (value or "").strip() for key, value in line.items() if key}
+        if said.get("split") and said["split"] not in SPLITS:
+            hint = nearest(said["split"], SPLITS)
+            raise SegcganError(f"{path}, line {number}: split {said['split']!r} is unknown{hint}")
+        files = {}
+        for column in ("image", "mask", "coarse"):
+            if said.get(column):
+                files[column] = root / said.pop(column)
+                if not files[column].exists():
+                    raise SegcganError(
+                        f"{path}, line {number}: {files[column]} does not exist; is data.root right?"
+                    )
+            said.pop(column, None)
+        if "image" not in files:
+            raise SegcganError(f"{path}, line {number}: names no image")
+        rows.append(Row(**files, **said))
+    return rows
+
+
+def pair_by_stem(root: Path) -> list[Row]:
+    """Pair ``root/images/X`` with ``root/masks/X``; a DICOM series is a folder in ``images``.
+
+    With ``root/train|val|test/images`` the folder names give the splits.
+
+    Raises:
+        SegcganError: nothing found, or an image without a mask.
+    """
+    parts = [(split, root / split) for split in SPLITS if (root / split / "images").is_dir()] or [("", root)]
+    rows = []
+    for split, folder in parts:
+        if not (folder / "images").is_dir():
+            raise SegcganError(
+                f"{root}: expected folders 'images' and 'masks' (or a data.manifest); found neither"
+            )
+        masks = {_stem(path): path for path in sorted((folder / "masks").glob("*"))}
+        sources, _ = discover(folder / "images")
+        for source in sources:
+            mask = masks.get(source.name) or masks.get(_stem(source.path))
+            if mask is None:
+                raise SegcganError(f"{source.path}: no mask named {source.name}.* in {folder / 'masks'}")
+            rows.append(Row(source.path, case=source.name, mask=mask, split=split))
+    if not rows:
+        raise SegcganError(f"{root}: no readable image in {' or '.join(str(p / 'images') for _, p in parts)}")
+    return rows
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").rsplit(".", 1)[0] if path.is_file() else path.name
+
+
+def open_rows(
+    rows: Sequence[Row], classes: list[ClassSpec], spacing: list[float] | None, unit: str, orientation: str
+) -> list[Case]:
+    """Open the cases of a manifest with their references attached.
+
+    Args:
+        rows: of the manifest.
+        classes: index 0 is the background.
+        spacing: (slice, row, column) for files that know none (PNG, rasters without CRS).
+        unit: of ``spacing``.
+        orientation: "canonical" or "acquired", as in :func:`segcgan.formats.open_case`.
+    """
+    cases: list[Case] = []
+    names: set[str] = set()
+    for row in rows:
+        case = open_case(row.image, orientation)
+        if spacing is not None and case.geometry.unit == "px":
+            z, y, x = spacing
+            case.geometry = replace(case.geometry, spacing=(z, y, x), unit=unit)
+        if row.mask is not None:
+            case.reference = ClassIndices(
+                open_labels(row.mask, case), label_values(row.labels, classes, row.mask), str(row.mask)
+            )
+        if row.coarse is not None:
+            case.coarse = open_coarse(row.coarse, case, classes)
+        case.group, case.split = row.group or case.group or case.name, row.split
+        if row.window:
+            case = case.part(parse_window(row.window, case), row.case or case.name)
+        case.name = row.case or case.name
+        if case.name in names:
+            raise SegcganError(f"two cases are called {case.name!r}; give them different names in column 'case'")
+        names.add(case.name)
+        cases.append(case)
+    return cases
+
+
+def open_coarse(path: Path, case: Case, classes: list[ClassSpec]) -> Callable[[Window], Array]:
+    """Open a coarse mask made elsewhere: probabilities, or class labels turned into one-hot."""
+    if "_probability." in path.name:
+        return open_probability(path, case)
+    values = [spec.values or [index] for index, spec in enumerate(classes)]
+    return OneHot(ClassIndices(open_labels(path, case), values, str(path)), len(classes))
+
+
+def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[list[int]]:
+    """Return the label values of each class, with the per-case ``labels`` ("liver=5|6;tumour=2") taking precedence."""
+    values = {spec.name: list(spec.values) for spec in classes}
+    for item in filter(None, labels.split(";")):
+        name, _, listed = item.partition("=")
+        if name.strip() not in values:
+            raise SegcganError(f"{where}: labels name class {name.strip()!r}{nearest(name.strip(), values)}")
+        try:
+            values[name.strip()] = [int(value) for value in listed.split("|")]
+        except ValueError as error:
+            msg = f"{where}: labels {item!r} should read name=value or name=value|value with whole numbers"
+            raise SegcganError(msg) from error
+    return list(values.values())
+
+
+def parse_window(text: str, case: Case) -> Window:
+    """Parse ``y0:y1,x0:x1`` or ``z0:z1,y0:y1,x0:x1``; an empty number means the edge."""
+    parts = [part.split(":") for part in text.split(",")]
+    if len(parts) not in (2, len(get_args(Window))) or any(len(part) != 2 for part in parts):
+        raise SegcganError(f"case {case.name!r}: window {text!r} should read y0:y1,x0:x1 or z0:z1,y0:y1,x0:x1")
+    parts = [["", ""]] * (3 - len(parts)) + parts
+    z, y, x = (
+        slice(int(start or 0), int(stop or size)) for (start, stop), size in zip(parts, case.shape, strict=True)
+    )
+    return z, y, x

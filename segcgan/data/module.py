@@ -1,0 +1,237 @@
+"""The data module: from a folder and a list of classes to loaders for the stage that is being trained."""
+
+import inspect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from segcgan.batch import Batch, collate
+from segcgan.case import Array, Case, Window
+from segcgan.classes import ClassSpec
+from segcgan.data.augment import Augment
+from segcgan.data.corruptions import Corruption
+from segcgan.data.manifest import open_rows, pair_by_stem, read_manifest
+from segcgan.data.normalisation import Normalisation, fit_normalisation
+from segcgan.data.patches import EpochSampler, PatchDataset, Sampling
+from segcgan.data.phantoms import write_phantoms
+from segcgan.data.splits import Fold, assign_splits, make_folds
+from segcgan.errors import SegcganError, nearest
+
+
+@dataclass
+class Images:
+    """Where the images are.
+
+    Args:
+        root: folder; ``$SEGCGAN_DATA`` stands for the shared images (default ``../shared/data``).
+        manifest: CSV (see :mod:`segcgan.data.manifest`), looked for in ``root``, beside the config and in the
+            package; None = pair ``images/X`` with ``masks/X``.
+        spacing: [slice, row, column] of files that know none.
+        unit: of ``spacing``.
+        orientation: "canonical" (axial, LPS) or "acquired"; scans only.
+        phantoms: "ct" or "scene": write phantoms to ``root`` first if there are none.
+        val: share of groups for validation when no split is given.
+        test: share of groups for the test when no split is given.
+    """
+
+    root: str
+    manifest: str | None = None
+    spacing: list[float] | None = None
+    unit: str = "mm"
+    orientation: str = "canonical"
+    phantoms: str | None = None
+    val: float = 0.2
+    test: float = 0.2
+
+
+@dataclass
+class Intensity:
+    """How intensities are brought to one scale.
+
+    Args:
+        clip: [low, high] for all channels (a CT window in HU); None = percentiles of the training data.
+        percentiles: [low, high] in percent, per channel.
+    """
+
+    clip: list[float] | None = None
+    percentiles: tuple[float, float] = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Banked:
+    """Reads a coarse mask from the bank of out-of-fold predictions; windows are absolute in the file."""
+
+    path: Path
+    start: tuple[int, int, int]
+
+    def __call__(self, window: Window) -> Array:
+        """Return probabilities (K, d, h, w) float32; 0 where nothing was predicted."""
+        stored = np.load(self.path, mmap_mode="r")
+        z, y, x = (slice(p.start - o, p.stop - o) for p, o in zip(window, self.start, strict=True))
+        values = stored[:, z, y, x]
+        return np.where(values == 255, 0, values).astype(np.float32) / 254
+
+
+class SegmentationData(pl.LightningDataModule):
+    """Cases of a task, their splits and folds, and the loaders of a stage.
+
+    Args:
+        images: where they are.
+        classes: index 0 is the background.
+        sampling: how training windows are cut.
+        intensity: normalisation.
+        augment: arguments of :class:`segcgan.data.augment.Augment`.
+        corruption: arguments of :class:`segcgan.data.corruptions.Corruption`.
+        corrupted: share of the refiner's windows whose coarse mask is a corruption of the reference.
+        boundary: width of the band of Boundary IoU in mm, m or px; fixed per data set.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        classes: list[ClassSpec],
+        sampling: Sampling | None = None,
+        intensity: Intensity | None = None,
+        augment: dict[str, Any] | None = None,
+        corruption: dict[str, Any] | None = None,
+        corrupted: float = 0.5,
+        boundary: float = 2.0,
+    ) -> None:
+        super().__init__()
+        if len(classes) < 2:
+            raise SegcganError(
+                f"data.classes lists {len(classes)} class(es); give the background and at least one more"
+            )
+        self.images, self.classes = images, classes
+        self.sampling, self.intensity = sampling or Sampling(), intensity or Intensity()
+        self.augment = _build(Augment, "augment", augment)
+        self.corruption = _build(Corruption, "corruption", corruption)
+        self.corrupted, self.boundary = corrupted, boundary
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        self.cases: list[Case] = []
+        self.normalisation: Normalisation | None = None
+        self.stage = "segmenter"
+        self.bank: Path | None = None
+        self.evaluated = "val"
+        self.fold_count = 0
+        self.folds: list[Fold] = []
+
+    def prepare_data(self) -> None:
+        """Write phantoms if the config asks for them."""
+        if self.images.phantoms:
+            write_phantoms(self.root, self.images.phantoms, cases=12)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the cases, split them, fit the normalisation. Opening is lazy: no pixels are kept."""
+        if self.cases:
+            return
+        if not self.root.is_dir():
+            msg = f"data.images.root {str(self.root)!r} does not exist; give the folder of the images, or set SEGCGAN_DATA"
+            raise SegcganError(msg)
+        rows = read_manifest(self._manifest(), self.root) if self.images.manifest else pair_by_stem(self.root)
+        spec = self.images
+        self.cases = open_rows(rows, self.classes, spec.spacing, spec.unit, spec.orientation)
+        assign_splits(self.cases, spec.val, spec.test, self.seed)
+        for case in self.split("train") + self.split("val"):
+            if case.reference is None:
+                raise SegcganError(f"case {case.name!r} is for training but has no mask; add one or take it out")
+        if not self.split("train") or not self.split("val"):
+            counts = ", ".join(f"{name}: {len(self.split(name))}" for name in ("train", "val", "test"))
+            raise SegcganError(f"training needs cases in the splits train and val; there are {counts}")
+        clip, percentiles = self.intensity.clip, list(self.intensity.percentiles)
+        self.normalisation = fit_normalisation(self.split("train"), clip, percentiles, self.seed)
+        if self.fold_count:
+            margin = (2 * self.sampling.context + 3, self.sampling.patch[0])
+            self.folds = make_folds(self.split("train"), self.fold_count, margin)
+
+    def split(self, name: str) -> list[Case]:
+        """Return the cases of split "train", "val" or "test"."""
+        return [case for case in self.cases if case.split == name]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Windows for the stage: a fold, all training cases, or held-out cases with their banked coarse masks."""
+        refining = self.stage == "refiner"
+        cases: Sequence[Case] = self.split("train")
+        if self.stage.startswith("fold-"):
+            cases = self.folds[int(self.stage.removeprefix("fold-"))].train
+        elif refining and self.folds:
+            cases = [self.banked(case) for fold in self.folds for case in fold.held_out]
+        if self.normalisation is None:
+            raise RuntimeError("setup() must run before train_dataloader()")
+        dataset = PatchDataset(
+            cases,
+            self.sampling,
+            self.normalisation,
+            augment=self.augment,
+            corruption=self.corruption if refining else None,
+            corrupted=self.corrupted,
+            classes=len(self.classes),
+            seed=self.seed,
+        )
+        rank, world = self._place()
+        count = self.sampling.steps * self.sampling.batch_size * world
+        workers = self.sampling.workers
+        return DataLoader(
+            dataset,
+            batch_size=self.sampling.batch_size,
+            sampler=EpochSampler(count, rank, world),
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Case]:
+        """Whole cases of the split ``evaluated``; dealt to the processes without repeats."""
+        rank, world = self._place()
+        cases = self.split(self.evaluated)
+        if self.stage == "refiner":
+            cases = [self.banked(case) for case in cases]
+        return DataLoader(cases[rank::world], batch_size=None, shuffle=False)  # type: ignore[arg-type]
+
+    test_dataloader = val_dataloader
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move windows; a case stays where it is, on disk."""
+        return batch.to(device, non_blocking=True) if isinstance(batch, Batch) else batch
+
+    def banked(self, case: Case) -> Case:
+        """Return the case with its coarse mask from the bank, if it is there and nobody else gave one."""
+        path = None if self.bank is None else self.bank / f"{case.name}.npy"
+        if case.coarse is not None or path is None or not path.exists():
+            return case
+        return replace(case, coarse=Banked(path, case.start))
+
+    @property
+    def root(self) -> Path:
+        """The folder of the images."""
+        text = self.images.root.replace("$SEGCGAN_DATA", os.environ.get("SEGCGAN_DATA", "../shared/data"))
+        return Path(os.path.expandvars(text)).expanduser()
+
+    def _manifest(self) -> Path:
+        name = str(self.images.manifest)
+        package = Path(__file__).parents[1]
+        places = [self.root, Path(), Path("configs/manifests"), package / "configs/manifests"]
+        places.append(package.parent / "configs/manifests")
+        for place in places:
+            if (place / name).is_file():
+                return place / name
+        raise SegcganError(f"data.images.manifest {name!r} was not found in {', '.join(str(p) for p in places)}")
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _build(kind: type[Any], name: str, arguments: dict[str, Any] | None) -> Any:
+    known = [key for key in inspect.signature(kind).parameters if key != "self"]
+    for key in arguments or {}:
+        if key not in known:
+            raise SegcganError(f"data.{name}.{key} is unknown{nearest(key, known)}")
+    return kind(**(arguments or {}))

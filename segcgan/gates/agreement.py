@@ -1,0 +1,76 @@
+"""Keep a refined mask only where it agrees with the coarse one about as well as harmless refinements did."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segcgan.case import Array
+from segcgan.errors import SegcganError
+from segcgan.gates.base import HARM, Gate, Unit
+
+_CLOSED = 2.0  # no Dice reaches it
+
+
+class AgreementGate(Gate):
+    """Accepts a case when Dice(coarse, refined) reaches a threshold.
+
+    The threshold is the one with the largest mean gain on validation cases among those that harm at most ``max_harm``
+    of the accepted cases; if none gains anything the gate stays shut and every coarse mask is kept. That agreement
+    tells good corrections from bad is known from mask autoencoders (Larrazabal et al., TMI 2020; Valindria et al.,
+    TMI 2017).
+
+    Args:
+        max_harm: largest share of accepted validation cases whose IoU may fall by more than 0.02.
+    """
+
+    threshold: Tensor
+
+    def __init__(self, max_harm: float = 0.05) -> None:
+        super().__init__()
+        if not 0 <= max_harm <= 1:
+            raise SegcganError(f"gate max_harm is {max_harm}; it is a share and must lie between 0 and 1")
+        self.max_harm = max_harm
+        self.register_buffer("threshold", torch.tensor(_CLOSED, dtype=torch.float64))
+
+    def evidence(self, coarse: Array, refined: Array, valid: Array) -> Array:
+        """Return [twice the foreground pixels both call the same, foreground pixels of one + of the other]."""
+        a, b = coarse[valid], refined[valid]
+        same = np.count_nonzero((a == b) & (a > 0))
+        return np.array([2 * same, np.count_nonzero(a) + np.count_nonzero(b)], dtype=np.float64)
+
+    def decide(self, evidence: Array) -> tuple[bool, str]:
+        """Compare the agreement of the whole case with the threshold; two empty masks agree fully."""
+        agreement, threshold = _agreement(evidence), float(self.threshold)
+        if threshold >= _CLOSED:
+            return False, f"gate shut (no gain on validation data); agreement {agreement:.3f}"
+        accepted = agreement >= threshold
+        return accepted, f"agreement {agreement:.3f} {'≥' if accepted else '<'} {threshold:.3f}"
+
+    def fit(self, units: Sequence[Unit]) -> str:
+        """Choose the threshold; see the class."""
+        if not units:
+            self.threshold.fill_(_CLOSED)
+            return "no validation case: the gate is shut"
+        agreement = np.array([_agreement(unit.evidence) for unit in units])
+        gain = np.nan_to_num([unit.gain for unit in units])
+        harmed = np.nan_to_num([unit.change for unit in units]) < -HARM
+        best, chosen = 0.0, _CLOSED
+        for threshold in np.unique(agreement)[::-1]:
+            accepted = agreement >= threshold
+            mean_gain = float((gain * accepted).mean())
+            if mean_gain > best and harmed[accepted].mean() <= self.max_harm:
+                best, chosen = mean_gain, float(threshold)
+        self.threshold.fill_(chosen)
+        if chosen == _CLOSED:
+            return f"no threshold gains on the {len(units)} validation cases: the gate is shut"
+        accepted = agreement >= chosen
+        return (
+            f"accepts an agreement ≥ {chosen:.3f}: {accepted.sum()} of {len(units)} validation cases, "
+            f"{int(harmed[accepted].sum())} of them harmed (IoU down by more than {HARM})"
+        )
+
+
+def _agreement(evidence: Array) -> float:
+    return float(evidence[0] / evidence[1]) if evidence[1] else 1.0

@@ -1,0 +1,206 @@
+"""The one engine: strips of segmenter windows, blended, refined with a halo, judged by the gate."""
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from segcgan.batch import Batch, collate
+from segcgan.case import IGNORE, Array, Case, Window
+from segcgan.chain import Chain
+from segcgan.data.patches import network_input, planes
+from segcgan.errors import SegcganError
+from segcgan.inference.coarse import CoarseSource, GivenCoarse, SegmentedCoarse
+from segcgan.inference.store import Store
+from segcgan.inference.windows import Plan, Windows, batches, make_plan
+from segcgan.masks import MaskDistribution
+
+Progress = Callable[[int, int], None]  # strips done, strips in all
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What prediction found for a case.
+
+    Args:
+        case: predicted.
+        store: finished strips.
+        plan: their layout.
+        accepted: the gate keeps the refined mask.
+        reason: why, in half a sentence.
+        evidence: what the gate decided on; empty without a gate.
+        seconds: of work in this process.
+    """
+
+    case: Case
+    store: Store
+    plan: Plan
+    accepted: bool
+    reason: str
+    evidence: Array
+    seconds: float
+
+    def read(self, layer: str, window: Window) -> Array:
+        """Read a layer of the finished strips.
+
+        Args:
+            layer: "coarse", "refined" or "chosen": class indices (d, h, w) uint8, 255 = nodata; with "p_" in front:
+                (K, d, h, w) uint8, probability x 254, 255 = nodata.
+            window: inside the case.
+        """
+        layer = layer.replace("chosen", "refined" if self.accepted else "coarse")
+        axis, wanted = self.plan.axis, window[self.plan.axis]
+        parts = []
+        for index, (start, stop) in enumerate(self.plan.strips):
+            low, high = max(start, wanted.start), min(stop, wanted.stop)
+            if high > low:
+                inside = list(window)
+                inside[axis] = slice(low - start, high - start)
+                parts.append(self.store.get(index)[layer][(..., *inside)])
+        return np.concatenate(parts, axis=axis - 3)
+
+
+def predict_case(
+    case: Case,
+    chain: Chain,
+    store: Store,
+    *,
+    windows: Windows | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Predict one case in strips; strips that ``store`` already has are not computed again.
+
+    Args:
+        case: image, with or without a coarse mask of its own (which then replaces the segmenter).
+        chain: networks and gate.
+        store: receives the strips.
+        windows: overlap, memory and batch size.
+        samples: masks drawn from a stochastic refiner; their mean probability is the refined mask.
+        seed: of the noise.
+        progress: called after every strip.
+
+    Raises:
+        SegcganError: the case has another number of channels than the chain was trained on.
+    """
+    begin, windows = time.perf_counter(), windows or Windows()
+    if case.channels != chain.channels:
+        msg = f"{case.path} has {case.channels} channel(s) but the run was trained on {chain.channels}; give matching images"
+        raise SegcganError(msg)
+    plan = make_plan(case, chain.sampling, chain.refiner, windows)
+    halo = plan.halo[0] if plan.axis == 1 else 0
+    source: CoarseSource | None = None
+    evidence = np.zeros(0)
+    for index, (start, stop) in enumerate(plan.strips):
+        if not store.has(index):
+            if source is None:
+                given = case.coarse is not None
+                source = (
+                    GivenCoarse(case) if given else SegmentedCoarse(case, chain, plan, windows.batch, start - halo)
+                )
+            source.forget(start - halo)
+            store.put(index, _strip(case, chain, plan, source, (start, stop), windows.batch, samples, seed))
+        if chain.gate is not None and chain.refiner is not None:
+            layers = store.get(index)
+            found = chain.gate.evidence(layers["coarse"], layers["refined"], layers["coarse"] != IGNORE)
+            evidence = found if index == 0 else evidence + found
+        if progress is not None:
+            progress(index + 1, len(plan.strips))
+    accepted, reason = (
+        chain.refiner is not None,
+        "no refiner" if chain.refiner is None else "no gate: always refined",
+    )
+    if chain.gate is not None and chain.refiner is not None:
+        accepted, reason = chain.gate.decide(evidence)
+    return Outcome(case, store, plan, accepted, reason, evidence, time.perf_counter() - begin)
+
+
+def _strip(
+    case: Case,
+    chain: Chain,
+    plan: Plan,
+    source: CoarseSource,
+    span: tuple[int, int],
+    batch: int,
+    samples: int,
+    seed: int,
+) -> dict[str, Array]:
+    """Compute all layers of one strip."""
+    window = list(case.whole)
+    window[plan.axis] = slice(*span)
+    whole = (window[0], window[1], window[2])
+    valid = case.read(whole)[1][0]
+    coarse = source.read(whole)
+    layers = _encode(coarse, valid)
+    layers = {"coarse": layers[0], "p_coarse": layers[1]}
+    if chain.refiner is None:
+        return layers
+    refined = coarse.copy()
+    for tiles in batches(_tiles(whole, plan, valid), batch):
+        items = [_tile_input(case, chain, plan, source, tile) for tile in tiles]
+        probability = _sample(chain, collate(items), samples, seed)
+        padded = tuple(c + 2 * h for c, h in zip(plan.core, plan.halo, strict=True))
+        if tuple(probability.shape[2:]) != padded:
+            probability = F.interpolate(probability, padded, mode="bilinear")
+        for (z, y, x), p in zip(tiles, probability.numpy(), strict=True):
+            # origin of the strip is subtracted: `refined` begins where the strip does
+            z0, y0, x0 = z - whole[0].start, y - whole[1].start, x - whole[2].start
+            height = min(plan.core[0], refined.shape[2] - y0)
+            width = min(plan.core[1], refined.shape[3] - x0)
+            top, left = plan.halo
+            refined[:, z0, y0 : y0 + height, x0 : x0 + width] = p[:, top : top + height, left : left + width]
+    layers["refined"], layers["p_refined"] = _encode(refined, valid)
+    return layers
+
+
+def _tiles(window: Window, plan: Plan, valid: Array) -> Iterator[tuple[int, int, int]]:
+    """Yield (z, y, x) where refiner tiles with any valid pixel start."""
+    height, width = plan.core
+    for z in range(window[0].start, window[0].stop):
+        for y in range(window[1].start, window[1].stop, height):
+            for x in range(window[2].start, window[2].stop, width):
+                y0, x0 = y - window[1].start, x - window[2].start
+                if valid[z - window[0].start, y0 : y0 + height, x0 : x0 + width].any():
+                    yield z, y, x
+
+
+def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile: tuple[int, int, int]) -> Batch:
+    z, y, x = tile
+    (top, left), (height, width) = plan.halo, plan.core
+    rows, columns = slice(y - top, y + height + top), slice(x - left, x + width + left)
+    scale = [p / n for p, n in zip(chain.sampling.patch, plan.size, strict=True)]
+    size = (round((height + 2 * top) * scale[0]), round((width + 2 * left) * scale[1]))
+    raw = case.read(planes(z, rows, columns, chain.sampling.context))
+    image, valid = network_input(*raw, chain.normalisation, size)
+    coarse = torch.from_numpy(source.read((slice(z, z + 1), rows, columns))[:, 0])
+    if tuple(coarse.shape[1:]) != size:
+        coarse = F.interpolate(coarse[None], size, mode="bilinear")[0]
+    origin = [round((o + c) * s) for o, c, s in zip((y - top, x - left), case.start[1:], scale, strict=True)]
+    key = zlib.crc32(str(case.name).encode()) * 2**20 + z + case.start[0]
+    return Batch(
+        image=image[None],
+        valid=valid[None],
+        spacing=torch.tensor([chain.sampling.spacing or case.geometry.spacing[1:]]),
+        origin=torch.tensor([origin]),
+        key=torch.tensor([key]),
+        coarse=(coarse * valid)[None],
+    )
+
+
+def _sample(chain: Chain, batch: Batch, samples: int, seed: int) -> torch.Tensor:
+    masks = MaskDistribution()
+    draws = samples if chain.refiner is not None and chain.refiner.stochastic else 1
+    for sample in range(draws):
+        masks.add(chain.refine(batch, seed, sample))
+    return masks.probability
+
+
+def _encode(probability: Array, valid: Array) -> tuple[Array, Array]:
+    """Return class indices (d, h, w) and probabilities (K, d, h, w), both uint8 with 255 where invalid."""
+    labels = np.where(valid, probability.argmax(0), IGNORE).astype(np.uint8)
+    return labels, np.where(valid, np.rint(probability * 254), 255).astype(np.uint8)

@@ -1,0 +1,167 @@
+"""Prediction for a folder: every case found gets a row in predictions.csv, whatever became of it."""
+
+import csv
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from segcgan.case import Case
+from segcgan.chain import Chain
+from segcgan.errors import SegcganError
+from segcgan.formats import Source, discover, open_case
+from segcgan.inference.engine import Progress, predict_case
+from segcgan.inference.outputs import write_outputs
+from segcgan.inference.store import DiskStore
+from segcgan.inference.windows import Windows
+
+TABLE = "predictions.csv"
+
+
+@dataclass
+class Prediction:
+    """One row of predictions.csv.
+
+    ``status`` is ok, failed or skipped (no image); ``mask`` says which mask was kept and ``reason`` why.
+    """
+
+    case: str
+    path: str
+    status: str
+    mask: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    files: str = ""
+    tag: str = ""  # of image, weights and settings
+
+
+def predict_folder(
+    source: Path,
+    output: Path,
+    chain: Chain,
+    settings: dict[str, Any],
+    *,
+    windows: Windows | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    overwrite: bool = False,
+    report: Callable[[Prediction, int, int], None] | None = None,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """Predict every case below a folder; one that fails does not stop the others.
+
+    Cases already done by the same weights and settings are kept; a case interrupted in the middle goes on there.
+
+    Args:
+        source: folder or file.
+        output: folder, made if missing.
+        chain: see :func:`segcgan.runs.load`.
+        settings: orientation, spacing and unit the chain was trained with.
+        windows: memory and overlap.
+        samples: masks per case for stochastic refiners.
+        seed: of the noise.
+        overwrite: predict again what is already there.
+        report: called with each row, its number and the number of cases.
+        progress: called after each strip.
+
+    Returns:
+        All rows.
+
+    Raises:
+        SegcganError: nothing readable was found.
+    """
+    sources, rejected = discover(source)
+    if not sources:
+        why = f" ({rejected[0].reason})" if rejected else ""
+        raise SegcganError(f"{source} holds no image segcgan reads{why}; give DICOM, NIfTI, GeoTIFF, PNG or JPEG")
+    output.mkdir(parents=True, exist_ok=True)
+    before = {} if overwrite else {row.case: row for row in read_table(output / TABLE)}
+    rows = [Prediction("", str(item.path), "skipped", reason=item.reason) for item in rejected]
+    for number, found in enumerate(sources, start=1):
+        tag = _tag(found, chain, samples, seed)
+        old = before.get(found.name)
+        if old is not None and _still_good(old, tag, output):
+            row = replace(old, reason=old.reason.removesuffix(" (done before)") + " (done before)")
+        else:
+            row = _predict(found, output, chain, settings, windows, samples, seed, tag, progress)
+        rows.append(row)
+        pending = [before[other.name] for other in sources[number:] if other.name in before]
+        write_table(output / TABLE, [*rows, *pending])
+        if report is not None:
+            report(row, number, len(sources))
+    return rows
+
+
+def _predict(
+    found: Source,
+    output: Path,
+    chain: Chain,
+    settings: dict[str, Any],
+    windows: Windows | None,
+    samples: int,
+    seed: int,
+    tag: str,
+    progress: Progress | None,
+) -> Prediction:
+    begin = time.perf_counter()
+    row = Prediction(found.name, str(found.path), "failed", tag=tag)
+    try:
+        case = prepare(open_case(found, settings.get("orientation", "canonical")), settings)
+        case.name = found.name
+        store = DiskStore(output / f".{found.name}.strips", tag)
+        outcome = predict_case(case, chain, store, windows=windows, samples=samples, seed=seed, progress=progress)
+        files = write_outputs(outcome, output, chain.classes, chain.refiner is not None)
+        store.close()
+    except (SegcganError, OSError, RuntimeError, ValueError, MemoryError) as error:
+        row.reason = " ".join(str(error).split()) or type(error).__name__
+        return row
+    row.status, row.mask = "ok", "refined" if outcome.accepted else "coarse"
+    row.reason, row.seconds = outcome.reason, round(time.perf_counter() - begin, 2)
+    row.files = ";".join(path.name for path in files)
+    return row
+
+
+def prepare(case: Case, settings: dict[str, Any]) -> Case:
+    """Give a file that knows no pixel size the one the chain was trained with."""
+    spacing = settings.get("spacing")
+    if spacing and case.geometry.unit == "px":
+        z, y, x = spacing
+        case.geometry = replace(case.geometry, spacing=(z, y, x), unit=settings.get("unit", "mm"))
+    return case
+
+
+def read_table(path: Path) -> list[Prediction]:
+    """Read predictions.csv; a missing or foreign file has no rows."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    names = {field.name for field in fields(Prediction)}
+    return [Prediction(**line | {"seconds": float(line["seconds"] or 0)}) for line in lines if set(line) == names]  # type: ignore[arg-type]
+
+
+def write_table(path: Path, rows: list[Prediction]) -> None:
+    """Write predictions.csv atomically."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(Prediction)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    os.replace(part, path)
+
+
+def _tag(found: Source, chain: Chain, samples: int, seed: int) -> str:
+    files = found.files or (found.path,)
+    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    content = json.dumps([chain.tag, samples, seed, states])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _still_good(row: Prediction, tag: str, output: Path) -> bool:
+    return (
+        row.status == "ok" and row.tag == tag and all((output / name).is_file() for name in row.files.split(";"))
+    )

@@ -1,0 +1,39 @@
+"""What prediction leaves in the output folder for a case."""
+
+from pathlib import Path
+
+from segcgan.case import Array, Window
+from segcgan.classes import ClassSpec
+from segcgan.formats import write_mask, write_probability
+from segcgan.inference.engine import Outcome
+
+
+def write_outputs(outcome: Outcome, folder: Path, classes: list[ClassSpec], refined: bool) -> list[Path]:
+    """Write ``<stem>_mask.*`` (the gate's choice), ``<stem>_mask_coarse.*`` and ``<stem>_probability.*``.
+
+    Args:
+        outcome: with all strips finished.
+        folder: of the outputs.
+        classes: index 0 is the background.
+        refined: a refiner was at work; without one there is no separate coarse mask.
+
+    Returns:
+        The files.
+    """
+
+    def layer(name: str) -> "_Layer":
+        return _Layer(outcome, name)
+
+    case, stem = outcome.case, outcome.case.name
+    files = write_mask(folder, f"{stem}_mask", case, layer("chosen"), classes)
+    if refined:
+        files += write_mask(folder, f"{stem}_mask_coarse", case, layer("coarse"), classes)
+    return files + write_probability(folder, f"{stem}_probability", case, layer("p_chosen"))
+
+
+class _Layer:
+    def __init__(self, outcome: Outcome, name: str) -> None:
+        self._outcome, self._name = outcome, name
+
+    def __call__(self, window: Window) -> Array:
+        return self._outcome.read(self._name, window)

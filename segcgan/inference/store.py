@@ -1,0 +1,96 @@
+"""Finished strips of a case: in memory, or on disk so that a killed prediction resumes where it was."""
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from segcgan.case import Array
+
+
+class Store(Protocol):
+    """Keeps the layers of finished strips: ``coarse``, ``refined`` (d, h, w) and ``p_coarse``, ``p_refined``."""
+
+    def has(self, index: int) -> bool:
+        """Tell whether a strip is finished."""
+
+    def put(self, index: int, layers: dict[str, Array]) -> None:
+        """Keep a finished strip."""
+
+    def get(self, index: int) -> dict[str, Array]:
+        """Return the layers of a finished strip."""
+
+
+class MemoryStore:
+    """Strips in a dictionary."""
+
+    def __init__(self) -> None:
+        self._strips: dict[int, dict[str, Array]] = {}
+
+    def has(self, index: int) -> bool:
+        """Tell whether a strip is finished."""
+        return index in self._strips
+
+    def put(self, index: int, layers: dict[str, Array]) -> None:
+        """Keep a finished strip."""
+        self._strips[index] = layers
+
+    def get(self, index: int) -> dict[str, Array]:
+        """Return the layers of a finished strip."""
+        return self._strips[index]
+
+
+class DiskStore:
+    """One file per strip, each renamed into place when complete.
+
+    Strips left by another image, other weights or another plan (a different ``tag``) are thrown away.
+
+    Args:
+        folder: hidden working folder of the case.
+        tag: identifies what is being computed.
+    """
+
+    def __init__(self, folder: Path, tag: str) -> None:
+        self.folder = folder
+        note = folder / "tag.json"
+        if folder.exists() and (not note.exists() or json.loads(note.read_text()) != tag):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_text(note, json.dumps(tag))
+        self._last: tuple[int, dict[str, Array]] | None = None
+
+    def has(self, index: int) -> bool:
+        """Tell whether a strip is finished."""
+        return zipfile.is_zipfile(self._path(index)) if self._path(index).exists() else False
+
+    def put(self, index: int, layers: dict[str, Array]) -> None:
+        """Keep a finished strip."""
+        part = self._path(index).with_suffix(".part")
+        with part.open("wb") as stream:
+            np.savez(stream, **layers)  # type: ignore[arg-type]
+        os.replace(part, self._path(index))
+
+    def get(self, index: int) -> dict[str, Array]:
+        """Return the layers of a finished strip; the last one is remembered."""
+        if self._last is None or self._last[0] != index:
+            with np.load(self._path(index)) as strip:
+                self._last = (index, dict(strip))
+        return self._last[1]
+
+    def close(self) -> None:
+        """Remove the working folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"strip_{index:06d}.npz"
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

@@ -1,0 +1,6 @@
+"""Losses: pure functions of logits, target and the pixels that count."""
+
+from segcgan.losses.boundary import sobel_l1
+from segcgan.losses.region import cross_entropy, dice_loss
+
+__all__ = ["cross_entropy", "dice_loss", "sobel_l1"]

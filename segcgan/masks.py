@@ -1,0 +1,48 @@
+"""A distribution over masks, kept as running moments so that its size does not depend on the number of samples."""
+
+import torch
+from torch import Tensor
+
+
+class MaskDistribution:
+    """Mean probability and entropies of mask samples (Kendall & Gal, NeurIPS 2017, split into total and expected)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._probability: Tensor | None = None
+        self._entropy: Tensor | None = None
+
+    def add(self, logits: Tensor) -> None:
+        """Take in one sample of logits (B, K, *S)."""
+        log_p = logits.float().log_softmax(1)
+        p = log_p.exp()
+        entropy = -(p * log_p).sum(1)
+        if self._probability is None or self._entropy is None:
+            self._probability, self._entropy = p, entropy
+        else:
+            self._probability, self._entropy = self._probability + p, self._entropy + entropy
+        self.count += 1
+
+    @property
+    def probability(self) -> Tensor:
+        """(B, K, *S) mean probability over the samples."""
+        if self._probability is None:
+            raise ValueError("no sample was added to this mask distribution")
+        return self._probability / self.count
+
+    @property
+    def logits(self) -> Tensor:
+        """(B, K, *S) log of the mean probability."""
+        return self.probability.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    @property
+    def entropy(self) -> Tensor:
+        """(B, *S) entropy of the mean in nats: total uncertainty."""
+        return -(self.probability * self.logits).sum(1)
+
+    @property
+    def mutual_information(self) -> Tensor:
+        """(B, *S) in nats: how much the samples disagree; 0 for a single sample."""
+        if self._entropy is None:
+            raise ValueError("no sample was added to this mask distribution")
+        return (self.entropy - self._entropy / self.count).clamp_min(0)

@@ -1,0 +1,154 @@
+"""Scores of one case: a row per variant of its mask (coarse, refined, chosen) and foreground class; the CSV."""
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from segcgan.case import Array, Geometry
+from segcgan.classes import ClassSpec
+from segcgan.errors import SegcganError
+from segcgan.metrics.boundary import band_width, boundary_iou, hausdorff95, status
+from segcgan.metrics.overlap import confusion, dice, iou, scored
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one variant of one case's mask does on one foreground class."""
+
+    case: str
+    group: str
+    variant: str  # "coarse", "refined", "chosen", …
+    class_name: str
+    status: str  # "ok", "both_empty", "pred_empty", "ref_empty"
+    dice: float  # NaN when both masks are empty, and so are the next two
+    iou: float
+    boundary_iou: float
+    hd95: float  # 0 when both masks are empty, the image diagonal when one is; NaN when not measured
+    voxels_reference: int
+    voxels_prediction: int
+    unit: str  # of hd95 and band
+    band: float  # width of the boundary band
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes a row unique: a case scored twice (DDP pads its last batch) counts once."""
+        return self.case, self.variant, self.class_name
+
+
+def score_case(
+    name: str,
+    masks: dict[str, Array],
+    classes: list[ClassSpec],
+    geometry: Geometry,
+    distance: float,
+    *,
+    group: str = "",
+    valid: Array | None = None,
+    hd95: bool = True,
+) -> tuple[list[Row], dict[str, Array]]:
+    """Score every variant of a case's mask against its reference.
+
+    Args:
+        name: of the case.
+        masks: class indices (D, H, W): ``"reference"`` and the variants, in the order tables show them.
+        classes: all classes, index 0 is the background.
+        geometry: of the case: spacing and its unit.
+        distance: width of the boundary band in that unit; one pixel in the plane if that is larger.
+        group: patient or scene; the case itself if empty.
+        valid: bool, shaped like the masks; what is invalid or ignored in the reference counts nowhere.
+        hd95: False leaves the Hausdorff distance out (NaN).
+
+    Returns:
+        rows, and for each variant its confusion matrix (K, K) with reference classes as rows.
+
+    Raises:
+        SegcganError: no reference, shapes that differ, or a class outside the list.
+    """
+    if "reference" not in masks:
+        raise SegcganError(f"case {name!r} has no reference mask, so it has no score; give one in the manifest")
+    reference, spacing = masks["reference"], geometry.spacing
+    rows, counts = [], {}
+    for variant, mask in masks.items():
+        if variant == "reference":
+            continue
+        counts[variant] = confusion(reference, mask, len(classes), valid)
+        known = scored(reference, mask, valid)
+        overlap = dice(counts[variant]), iou(counts[variant])
+        for index, spec in list(enumerate(classes))[1:]:
+            truth, guess = (reference == index) & known, (mask == index) & known
+            rows.append(Row(
+                case=name,
+                group=group or name,
+                variant=variant,
+                class_name=spec.name,
+                status=status(truth, guess),
+                dice=float(overlap[0][index]),
+                iou=float(overlap[1][index]),
+                boundary_iou=boundary_iou(truth, guess, spacing, distance),
+                hd95=hausdorff95(truth, guess, spacing) if hd95 else float("nan"),
+                voxels_reference=int(np.count_nonzero(truth)),
+                voxels_prediction=int(np.count_nonzero(guess)),
+                unit=geometry.unit,
+                band=band_width(spacing, distance),
+            ))
+    return rows, counts
+
+
+def unique(rows: Iterable[Row]) -> list[Row]:
+    """Keep the first row of every case, variant and class."""
+    found: dict[tuple[str, str, str], Row] = {}
+    for row in rows:
+        found.setdefault(row.key, row)
+    return list(found.values())
+
+
+def pool(confusions: dict[str, dict[str, Array]]) -> dict[str, Array]:
+    """Add up confusion matrices over cases: {case: {variant: (K, K)}} → {variant: (K, K)}."""
+    total: dict[str, Array] = {}
+    for counts in confusions.values():
+        for variant, matrix in counts.items():
+            total[variant] = total.get(variant, 0) + matrix
+    return total
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write ``cases.csv``, one line per row; an undefined score is an empty cell."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+            writer.writeheader()
+            for row in rows:
+                writer.writerow({key: "" if value != value else value for key, value in asdict(row).items()})
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read what ``write_rows`` wrote.
+
+    Raises:
+        SegcganError: the file is not such a table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_parse(line) for line in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{path} is not a table of scores ({error}); make it again by evaluating the run"
+        raise SegcganError(msg) from error
+
+
+def _parse(line: dict[str, str]) -> Row:
+    cells: dict[str, str | int | float] = {}
+    for field in fields(Row):
+        text = line[field.name]
+        if field.type is float:
+            cells[field.name] = float(text) if text else float("nan")
+        else:
+            cells[field.name] = int(text) if field.type is int else text
+    return Row(**cells)  # type: ignore[arg-type]

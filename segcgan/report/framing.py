@@ -1,0 +1,48 @@
+"""What part of a case to show, and how bright."""
+
+import numpy as np
+
+from segcgan.case import IGNORE, Array
+
+
+def stretch(image: Array, valid: Array | None = None) -> Array:
+    """Return an image (C, H, W) as a picture in 0…1, (H, W) grey or (H, W, 3), robust against outliers.
+
+    The 1st to 99th percentile of valid pixels becomes black to white: over all bands of an RGB image together,
+    which keeps its colours, and band by band when there are more, whose ranges differ.
+    """
+    bands = image[:3] if image.shape[0] >= 3 else image[:1]
+    known = np.isfinite(bands).all(axis=0) & (True if valid is None else valid)
+    if not known.any():
+        known = np.ones_like(known)
+        bands = np.zeros_like(bands)
+    values = bands[:, known].astype(np.float32)
+    values = values.reshape(1, -1) if len(image) == 3 else values
+    low, high = np.percentile(values, (1, 99), axis=1)[:, :, None, None]
+    picture = np.clip((np.where(known, bands, low) - low) / np.maximum(high - low, 1e-12), 0, 1)
+    return picture[0] if len(bands) == 1 else np.moveaxis(picture, 0, -1)
+
+
+def best_slice(mask: Array) -> int:
+    """Return the slice of a mask (D, H, W) with the most foreground; the middle one if there is none."""
+    area = np.count_nonzero((mask != 0) & (mask != IGNORE), axis=(1, 2))
+    return int(area.argmax()) if area.any() else len(area) // 2
+
+
+def focus(masks: list[Array], margin: float = 0.3, least: int = 64) -> tuple[slice, slice]:
+    """Return the window (rows, columns) round the foreground of masks (H, W), so that small things can be seen.
+
+    Args:
+        masks: class indices, all of one shape.
+        margin: on every side, as a share of the longer side of the foreground.
+        least: pixels, shortest side of the window (or the whole image).
+    """
+    shape = masks[0].shape
+    found = np.argwhere(np.any([(mask != 0) & (mask != IGNORE) for mask in masks], axis=0))
+    if not len(found):
+        return slice(0, shape[0]), slice(0, shape[1])
+    low, high = found.min(axis=0), found.max(axis=0) + 1
+    side = max(int((high - low).max() * (1 + 2 * margin)), least)  # a square, if the image allows
+    starts = [min(max((int(a) + int(b) - side) // 2, 0), max(size - side, 0))
+              for a, b, size in zip(low, high, shape, strict=True)]
+    return slice(starts[0], min(starts[0] + side, shape[0])), slice(starts[1], min(starts[1] + side, shape[1]))

@@ -1,0 +1,209 @@
+"""The run folder: what a training leaves behind and prediction loads.
+
+::
+
+    runs/<config>/<time>/   config.yaml  run.json  splits.csv  metrics.csv  cases.csv  report.html
+        chain.json  chain.safetensors   what prediction loads
+        stages/<stage>.json             written when a stage is finished
+        checkpoints/<stage>/            last.ckpt, best.ckpt
+        bank/  previews/  logs/
+    runs/<config>/latest -> <time>
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from segcgan.chain import Chain
+from segcgan.classes import ClassSpec
+from segcgan.data.normalisation import Normalisation
+from segcgan.data.patches import Sampling
+from segcgan.errors import SegcganError
+
+TRUSTED = ("segcgan", "segmentation_models_pytorch", "monai", "torch")
+_PARTS = ("segmenter", "refiner", "gate")
+_PRETRAINED = ("encoder_weights", "pretrained", "weights")  # never download what is about to be overwritten
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, base: Path) -> "Run":
+        """Make ``base/<time>`` and point ``base/latest`` at it."""
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+        for attempt in range(100):
+            folder = base / (stamp if attempt == 0 else f"{stamp}_{attempt}")
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            break
+        else:
+            raise SegcganError(f"{base} already holds 100 runs of this second; wait a moment and start again")
+        link = base / f".latest-{os.getpid()}"
+        try:
+            link.symlink_to(folder.name)  # relative: the tree can be moved
+            os.replace(link, base / "latest")
+        except OSError:  # file systems without links
+            (base / "latest.txt").write_text(folder.name)
+        return cls(folder)
+
+    @classmethod
+    def find(cls, where: Path) -> "Run":
+        """Return the run at ``where``: a run folder, a config's folder (its latest run), or a file inside.
+
+        Raises:
+            SegcganError: there is none.
+        """
+        for folder in (where, where / "latest", where.parent):
+            if (folder / "run.json").is_file():
+                return cls(folder.resolve())
+        note = where / "latest.txt"
+        if note.is_file():
+            return cls.find(where / note.read_text().strip())
+        raise SegcganError(f"{where} is no run: it holds no run.json; give a folder like runs/<config>/latest")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The content of run.json."""
+        path = self.folder / "run.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        write_json(self.folder / "run.json", self.facts | facts)
+
+    def finished(self, stage: str) -> bool:
+        """Tell whether a stage is finished."""
+        return (self.folder / "stages" / f"{stage}.json").is_file()
+
+    def finish(self, stage: str, **facts: Any) -> None:
+        """Mark a stage as finished."""
+        (self.folder / "stages").mkdir(exist_ok=True)
+        write_json(self.folder / "stages" / f"{stage}.json", facts)
+
+    def weights(self, stage: str) -> Path:
+        """Where the weights of a stage are."""
+        return self.folder / "weights" / f"{stage}.safetensors"
+
+
+def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> None:
+    """Write chain.json and chain.safetensors.
+
+    Args:
+        run: to write into.
+        chain: fitted.
+        specs: ``class_path`` and ``init_args`` of segmenter, refiner and gate; None where there is none.
+        facts: more for chain.json (boundary width, orientation …).
+    """
+    tensors = {}
+    for name in ("normalisation", *_PARTS):
+        part = getattr(chain, name)
+        if part is not None:
+            tensors |= {
+                f"{name}.{key}": value.detach().cpu().contiguous() for key, value in part.state_dict().items()
+            }
+    part = run.folder / "chain.safetensors.part"
+    save_file(tensors, part)
+    os.replace(part, run.folder / "chain.safetensors")
+    described = {name: specs.get(name) if getattr(chain, name) is not None else None for name in _PARTS}
+    plain = {
+        "channels": chain.channels,
+        "classes": [asdict(spec) for spec in chain.classes],
+        "sampling": asdict(chain.sampling),
+        "bf16": chain.bf16,
+    }
+    write_json(run.folder / "chain.json", described | plain | facts)
+
+
+def load(where: Path, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
+    """Load the chain of a run: plain configuration and tensors, no pickle.
+
+    Args:
+        where: see :meth:`Run.find`.
+        device: for the networks.
+        trust: further packages whose classes may be built.
+
+    Raises:
+        SegcganError: no run, an unfinished run, or a class outside the trusted packages.
+    """
+    run = Run.find(where)
+    path = run.folder / "chain.safetensors"
+    if not path.is_file():
+        raise SegcganError(
+            f"{run.folder} holds no trained chain yet; finish its training with the same fit command"
+        )
+    described = json.loads((run.folder / "chain.json").read_text())
+    tensors = load_file(path)
+    parts: dict[str, nn.Module | None] = {"normalisation": Normalisation(described["channels"])}
+    for name in _PARTS:
+        parts[name] = build(described[name], trust) if described[name] else None
+    for name, part in parts.items():
+        if part is not None:
+            state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            part.load_state_dict(state)
+    sampling = Sampling(**{k: tuple(v) if isinstance(v, list) else v for k, v in described["sampling"].items()})
+    digest = hashlib.sha256(path.read_bytes() + (run.folder / "chain.json").read_bytes()).hexdigest()[:16]
+    chain = Chain(
+        **parts,  # type: ignore[arg-type]
+        classes=[ClassSpec(**spec) for spec in described["classes"]],
+        sampling=sampling,
+        bf16=described["bf16"],
+        tag=digest,
+    )
+    return chain.to(torch.device(device))
+
+
+def build(spec: Any, trust: Iterable[str] = ()) -> Any:
+    """Build an object from ``class_path`` and ``init_args``, without downloading weights.
+
+    Raises:
+        SegcganError: the class is outside the trusted packages or cannot be imported.
+    """
+    if isinstance(spec, list):
+        return [build(item, trust) for item in spec]
+    if not isinstance(spec, dict):
+        return spec
+    if "class_path" not in spec:
+        return {key: build(value, trust) for key, value in spec.items()}
+    path = spec["class_path"]
+    module, _, name = path.rpartition(".")
+    trusted = {*TRUSTED, *trust, *filter(None, os.environ.get("SEGCGAN_TRUST", "").split(","))}
+    if module.split(".")[0] not in trusted:
+        msg = (
+            f"class_path {path!r} lies outside the trusted packages ({', '.join(sorted(trusted))}); "
+            f"if you know this code, set SEGCGAN_TRUST={module.split('.')[0]}"
+        )
+        raise SegcganError(msg)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SegcganError(f"class_path {path!r} cannot be imported: {error}") from error
+    arguments = {
+        k: None if k in _PRETRAINED else build(v, trust) for k, v in (spec.get("init_args") or {}).items()
+    }
+    return kind(**arguments)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+    os.replace(part, path)

@@ -1,0 +1,57 @@
+"""What a person sees while training: a bar on a terminal, plain lines elsewhere."""
+
+import logging
+import sys
+import time
+import warnings
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+
+log = logging.getLogger("segcgan")
+
+
+def quiet_lightning() -> None:
+    """Silence advice that does not concern users of segcgan."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*",
+        ".*litlogger.*",
+        ".*LeafSpec.*",
+        ".*Checkpoint directory.*",
+        ".*isinstance\\(treespec.*",
+    ):
+        warnings.filterwarnings("ignore", text)
+    warnings.filterwarnings("ignore", ".*logging interval.*")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def progress_callbacks() -> list[Callback]:
+    """Return a progress bar for terminals, epoch lines for logs."""
+    return [RichProgressBar(leave=True)] if sys.stderr.isatty() else [EpochLines()]
+
+
+class EpochLines(Callback):
+    """One line per epoch."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._begin = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how the epoch went."""
+        if trainer.global_rank:
+            return
+        values: dict[str, Any] = trainer.callback_metrics
+        shown = [
+            f"{key.removeprefix('train/')} {float(values[key]):.4f}"
+            for key in ("train/loss", "val/score")
+            if key in values
+        ]
+        place = f"{getattr(pl_module, 'stage', 'fit')} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        log.info("%s: %s (%.1f s)", place, ", ".join(shown), time.perf_counter() - self._begin)

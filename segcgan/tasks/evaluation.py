@@ -1,0 +1,125 @@
+"""Scoring a whole chain on a split, and everything the run folder shows of it."""
+
+import csv
+import time
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from segcgan.case import Case
+from segcgan.inference.engine import predict_case
+from segcgan.inference.store import MemoryStore
+from segcgan.metrics.cases import pool, unique, write_rows
+from segcgan.metrics.summary import Table, exemplars, summarise, table
+from segcgan.report.figures import strip
+from segcgan.report.framing import best_slice, focus
+from segcgan.report.page import write_run_report
+from segcgan.runs import Run, save_chain, write_json
+from segcgan.tasks.console import log
+from segcgan.tasks.stage import StageCLI
+
+
+def conclude(args: list[str], run: Run) -> None:
+    """Fit the gate on the validation cases, score them, save the chain and write the report."""
+    cli = StageCLI(args, "chain", run)
+    task = cli.model
+    task.segmenter.load_state_dict(load_file(run.weights("segmenter")))
+    if task.refiner is not None and run.weights("refiner").exists():
+        task.refiner.load_state_dict(load_file(run.weights("refiner")))
+    cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
+    if task.gate is not None and task.refiner is not None:
+        said = task.gate.fit(list(task.units.values()))
+        log.info("gate: %s", said)
+        if cli.trainer.global_rank == 0:
+            run.note(gate=said)
+    if cli.trainer.global_rank == 0:
+        images = cli.datamodule.images
+        save_chain(
+            run, task.chain, cli.specs(), orientation=images.orientation, spacing=images.spacing, unit=images.unit
+        )
+        _merge_metrics(run)
+        _publish(cli, run, "val")
+        run.finish("chain", at=time.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def evaluate(args: list[str], run: Run, split: str) -> Table:
+    """Score the chain of a finished run on a split.
+
+    Returns:
+        The score table: header and lines.
+    """
+    cli = StageCLI(args, "chain", run)
+    task = cli.model
+    tensors = load_file(run.folder / "chain.safetensors")
+    for name in ("segmenter", "refiner", "gate"):
+        part = getattr(task, name)
+        if part is not None:
+            part.load_state_dict(
+                {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            )
+    cli.datamodule.evaluated = split
+    cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
+    return _publish(cli, run, split)
+
+
+def _publish(cli: StageCLI, run: Run, split: str) -> Table:
+    """Write cases CSV, scores, previews and report; only the first process does."""
+    task = cli.model
+    task.choose()
+    if cli.trainer.global_rank:
+        return [], []
+    rows = unique(task.rows)
+    write_rows(run.folder / f"cases_{split}.csv", rows)
+    lines = table(summarise(rows, pool(task.confusions)))
+    accepted = (
+        sum(bool(task.gate.decide(u.evidence)[0]) for u in task.units.values()) if task.gate else len(task.units)
+    )
+    write_json(
+        run.folder / f"scores_{split}.json", {"table": lines, "accepted": accepted, "cases": len(task.confusions)}
+    )
+    for path in (run.folder / "previews").glob(f"{split}_*.png"):
+        path.unlink()
+    picked = exemplars(rows, "chosen" if task.refiner is not None else "coarse")
+    cases = {case.name: case for case in cli.datamodule.split(split)}
+    for word, name in picked.items():
+        picture = _preview(cases[name], cli, f"{word}: {name}")
+        (run.folder / "previews").mkdir(exist_ok=True)
+        (run.folder / "previews" / f"{split}_{word}.png").write_bytes(picture)
+    write_run_report(run.folder)
+    return lines
+
+
+def _preview(case: Case, cli: StageCLI, title: str) -> bytes:
+    """Draw the slice with most foreground, zoomed to it."""
+    outcome = predict_case(case, cli.model.chain, MemoryStore(), seed=cli.datamodule.seed)
+    reference = case.read_reference(case.whole)
+    layers = {"reference": reference, "coarse": outcome.read("coarse", case.whole)}
+    if cli.model.refiner is not None:
+        layers["refined"] = outcome.read("refined", case.whole)
+    z = best_slice(np.where(reference == 255, 0, reference))
+    rows, columns = focus([np.where(mask[z] == 255, 0, mask[z]) for mask in layers.values()])
+    image, valid = case.read((slice(z, z + 1), rows, columns))
+    masks: dict[str, Any] = {
+        name: np.where(valid[0, 0] | (name == "reference"), mask[z, rows, columns], 0)
+        for name, mask in layers.items()
+    }
+    title += f", slice {z}" if case.shape[0] > 1 else ""
+    title += f" ({outcome.reason})" if cli.model.refiner is not None else ""
+    spacing = case.geometry.spacing[1], case.geometry.spacing[2]
+    return strip(image[:, 0], masks, cli.datamodule.classes, spacing, case.geometry.unit, valid[0, 0], title)
+
+
+def _merge_metrics(run: Run) -> None:
+    """Join the curves of all stages into one metrics.csv."""
+    lines: list[dict[str, str]] = []
+    for path in sorted((run.folder / "logs").glob("*/metrics.csv")):
+        with path.open(newline="") as stream:
+            lines += [{"stage": path.parent.name, **line} for line in csv.DictReader(stream)]
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    part = run.folder / "metrics.csv.part"
+    with part.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(lines)
+    part.replace(run.folder / "metrics.csv")

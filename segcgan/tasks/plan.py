@@ -1,0 +1,178 @@
+"""The plan behind ``fit``: folds, segmenter, refiner, gate; resumable at any point."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import save_file
+
+import segcgan
+from segcgan.case import Case
+from segcgan.chain import Chain
+from segcgan.data.splits import write_splits
+from segcgan.errors import SegcganError
+from segcgan.inference.engine import predict_case
+from segcgan.inference.store import MemoryStore, replace_text
+from segcgan.metrics.cases import score_case
+from segcgan.runs import Run
+from segcgan.tasks.console import log
+from segcgan.tasks.evaluation import conclude
+from segcgan.tasks.stage import StageCLI
+
+
+def fit(args: list[str], config: Path, runs: Path) -> Run:
+    """Train everything a config asks for; the same command again resumes an unfinished run.
+
+    Args:
+        args: command line behind the verb, ``--config`` included.
+        config: the file.
+        runs: folder of all runs.
+
+    Returns:
+        The finished run.
+    """
+    run = _choose_run(args, config, runs)
+    first = StageCLI(args, "segmenter")
+    plan = first.schedule.stages(first.model.refiner is not None)
+    if _rank() == 0:
+        replace_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_check=True))
+    for stage, epochs in plan.items():
+        if run.finished(stage):
+            log.info("%s: finished before, skipped", stage)
+        else:
+            _train(args, run, stage, epochs)
+    if not run.finished("chain"):
+        conclude(args, run)
+    return run
+
+
+def _choose_run(args: list[str], config: Path, runs: Path) -> Run:
+    """Return the run the environment names (other DDP processes), an unfinished one with equal config, or a new one."""
+    if os.environ.get("SEGCGAN_RUN"):
+        return Run(Path(os.environ["SEGCGAN_RUN"]))
+    others = [arg for arg in args if not arg.endswith(config.name)]
+    content = json.dumps([yaml.safe_load(config.read_text()), sorted(others)], sort_keys=True, default=str)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    base = runs / config.stem
+    run = None
+    if base.is_dir():
+        for folder in sorted(base.iterdir(), reverse=True):
+            found = Run(folder)
+            if not folder.is_symlink() and found.facts.get("config") == digest and not found.finished("chain"):
+                run = found
+                log.info("resuming %s", folder)
+                break
+    if run is None:
+        run = Run.create(base)
+        run.note(config=digest, name=config.stem, version=segcgan.__version__, torch=str(torch.__version__))
+        log.info("new run %s", run.folder)
+    os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
+    return run
+
+
+def _train(args: list[str], run: Run, stage: str, epochs: int) -> None:
+    """Run one stage to its end: fit, export the averaged weights of the best epoch, fill the bank."""
+    begin = time.perf_counter()
+    overrides: dict[str, Any] = {"trainer.max_epochs": epochs}
+    if stage.startswith("fold-"):
+        overrides["trainer.limit_val_batches"] = 0
+    cli = StageCLI(args, stage, run, overrides)
+    last = run.folder / "checkpoints" / stage / "last.ckpt"
+    _describe(cli, run, stage, epochs)
+    cli.trainer.fit(
+        cli.model, datamodule=cli.datamodule, ckpt_path=last if last.exists() else None, weights_only=True
+    )
+    if cli.trainer.interrupted:
+        raise KeyboardInterrupt
+    best = last.with_name("best.ckpt")
+    state = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)
+    cli.model.load_state_dict(state["state_dict"])
+    score = float(cli.trainer.callback_metrics.get("val/score", float("nan")))
+    if cli.trainer.global_rank == 0:
+        if not run.folder.joinpath("splits.csv").exists():
+            write_splits(run.folder / "splits.csv", cli.datamodule.cases)
+        average = cli.model.average
+        if average is None:
+            raise RuntimeError(f"stage {stage} trained nothing")
+        export_weights(run, stage, {k: v.contiguous() for k, v in average.module.state_dict().items()})
+    if stage != "refiner" and cli.model.refiner is not None:
+        _fill_bank(cli, run, stage)
+    if cli.trainer.global_rank == 0:
+        run.finish(
+            stage, epochs=epochs, epoch=int(state["epoch"]), score=score, seconds=time.perf_counter() - begin
+        )
+
+
+def export_weights(run: Run, stage: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Write the weights of a stage as safetensors, atomically."""
+    path = run.weights(stage)
+    path.parent.mkdir(exist_ok=True)
+    save_file(tensors, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
+    """Predict held-out training cases (folds) or validation cases (segmenter) for the refiner to meet."""
+    data, rank, world = cli.datamodule, cli.trainer.global_rank, cli.trainer.world_size
+    cases: Sequence[Case] = data.split("val")
+    if stage.startswith("fold-"):
+        cases = data.folds[int(stage.removeprefix("fold-"))].held_out
+    bank = run.folder / "bank"
+    bank.mkdir(exist_ok=True)
+    device = (
+        torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    )
+    chain = cli.model.chain.to(device)
+    found = [_bank_case(case, chain, bank, cli) for case in cases[rank::world]]
+    if world > 1:
+        gathered: list[Any] = [None] * world
+        torch.distributed.all_gather_object(gathered, found)
+        found = [score for scores in gathered for score in scores]
+    kind = "held-out training" if stage.startswith("fold-") else "validation"
+    if found and rank == 0:
+        log.info("%s: coarse Dice %.3f on %d %s cases", stage, float(np.nanmean(found)), len(found), kind)
+        run.note(bank=run.facts.get("bank", {}) | {stage: {"dice": float(np.nanmean(found)), "cases": len(found)}})
+
+
+def _bank_case(case: Case, chain: Chain, bank: Path, cli: StageCLI) -> float:
+    outcome = predict_case(case, chain, MemoryStore(), seed=cli.datamodule.seed)
+    path = bank / f"{case.name}.npy"
+    part = path.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.save(stream, outcome.read("p_coarse", case.whole))
+    os.replace(part, path)
+    labels = outcome.read("coarse", case.whole)
+    masks = {"reference": case.read_reference(case.whole), "coarse": np.where(labels == 255, 0, labels)}
+    valid = labels != 255
+    rows, _ = score_case(case.name, masks, cli.datamodule.classes, case.geometry, 1.0, valid=valid, hd95=False)
+    dices = [row.dice for row in rows]
+    return float(np.nanmean(dices)) if np.isfinite(dices).any() else float("nan")
+
+
+def _describe(cli: StageCLI, run: Run, stage: str, epochs: int) -> None:
+    """Say what is about to be trained."""
+    part = cli.model.refiner if stage == "refiner" else cli.model.segmenter
+    if part is None:
+        raise SegcganError("there is nothing to train")
+    millions = sum(p.numel() for p in part.parameters()) / 1e6
+    where = f"{type(cli.trainer.accelerator).__name__.removesuffix('Accelerator')} x {cli.trainer.num_devices}"
+    log.info(
+        "%s: %s, %.2f M parameters, %d epochs on %s, %s",
+        stage,
+        type(part).__name__,
+        millions,
+        epochs,
+        where,
+        cli.trainer.precision,
+    )
+
+
+def _rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", 0))

@@ -1,0 +1,159 @@
+"""One stage: an ordinary Lightning fit, built fresh from the one config."""
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from segcgan.data.module import SegmentationData
+from segcgan.errors import SegcganError
+from segcgan.runs import Run
+from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
+from segcgan.tasks.segmentation import SegmentationTask
+
+
+@dataclass
+class Schedule:
+    """The stages of a training and how long each lasts.
+
+    Args:
+        folds: segmenters trained on parts of the training data so that the refiner learns from coarse masks of images
+            their segmenter never saw; 0 = the refiner learns from corruptions alone.
+        fold_epochs: epochs of each fold.
+        segmenter_epochs: epochs of the segmenter.
+        refiner_epochs: epochs of the refiner; 0 = no refiner.
+        runs: folder of all runs.
+    """
+
+    folds: int = 2
+    fold_epochs: int = 10
+    segmenter_epochs: int = 10
+    refiner_epochs: int = 10
+    runs: str = "runs"
+
+    def stages(self, refiner: bool) -> dict[str, int]:
+        """Return the stages in order with their epochs."""
+        if self.folds == 1 or self.folds < 0:
+            raise SegcganError(f"plan.folds is {self.folds}; give 0 (corruptions only) or at least 2")
+        refining = refiner and self.refiner_epochs > 0
+        plan = {f"fold-{k}": self.fold_epochs for k in range(self.folds if refining else 0)}
+        plan["segmenter"] = self.segmenter_epochs
+        return plan | ({"refiner": self.refiner_epochs} if refining else {})
+
+
+class StageCLI(LightningCLI):
+    """LightningCLI for one stage; nothing runs by itself.
+
+    Args:
+        args: command line behind the verb, with ``--config``.
+        stage: see :class:`SegmentationTask`.
+        run: where everything goes; None = only look.
+        overrides: further arguments, which win.
+    """
+
+    def __init__(
+        self, args: list[str], stage: str, run: Run | None = None, overrides: dict[str, Any] | None = None
+    ) -> None:
+        quiet_lightning()
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))  # a refiner in one file beside the config
+        more = {"model.stage": stage} | (overrides or {})
+        if run is not None:
+            more["trainer.default_root_dir"] = str(run.folder)
+        try:
+            self._build(args, more)
+        except (ArgumentError, TypeError, ValueError, KeyError, OSError) as error:
+            raise SegcganError(f"the config cannot be used: {one_sentence(error)}") from error
+        self.datamodule.stage = stage
+        self.datamodule.fold_count = self.schedule.folds if self.model.refiner is not None else 0
+        if run is not None:
+            self.datamodule.bank = run.folder / "bank"
+            self._equip(stage, run)
+
+    def _build(self, args: list[str], more: dict[str, Any]) -> None:
+        super().__init__(
+            SegmentationTask,
+            SegmentationData,
+            run=False,
+            args=[*args, *(f"--{key}={value}" for key, value in more.items())],
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            trainer_defaults={
+                "use_distributed_sampler": False,  # the data module deals samples itself, without repeats
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 1,
+                "logger": False,
+            },
+            parser_kwargs={"exit_on_error": False},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the section ``plan``."""
+        parser.add_class_arguments(Schedule, "plan")
+
+    def before_instantiate_classes(self) -> None:
+        """Fall back to fp32 where bf16 would be emulated, which is many times slower."""
+        precision, accelerator = str(self.config.trainer.precision), self.config.trainer.accelerator
+        on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+        if "bf16" in precision and on_cpu and not _bf16_cpu():
+            log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
+            self.config.trainer.precision = "32-true"
+
+    @property
+    def schedule(self) -> Schedule:
+        """The section ``plan`` of the config."""
+        plan = self.config.plan
+        return Schedule(**{name: plan[name] for name in Schedule.__dataclass_fields__})
+
+    def specs(self) -> dict[str, Any]:
+        """Return ``class_path`` and ``init_args`` of the exchangeable parts, as plain data."""
+        dumped = self.config.model.as_dict() if hasattr(self.config.model, "as_dict") else dict(self.config.model)
+        return {name: json.loads(json.dumps(dumped.get(name))) for name in ("segmenter", "refiner", "gate")}
+
+    def _equip(self, stage: str, run: Run) -> None:
+        """Give trainer and logger their places in the run folder; fresh objects for every stage."""
+        folder = run.folder / "checkpoints" / stage
+        callbacks: list[Callback] = progress_callbacks()
+        if stage != "chain":
+            last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+            callbacks.append(last)
+            self.trainer.loggers = [
+                CSVLogger(run.folder / "logs", name="", version=stage),
+                TensorBoardLogger(run.folder / "logs", name="", version=stage, default_hp_metric=False),
+                *self.trainer.loggers,
+            ]
+        if stage in ("segmenter", "refiner"):
+            callbacks.append(
+                ModelCheckpoint(folder, "best", monitor="val/score", mode="max", enable_version_counter=False)
+            )
+        kept = [
+            c for c in self.trainer.callbacks if type(c).__name__ not in ("TQDMProgressBar", "RichProgressBar")
+        ]
+        if stage != "chain":
+            kept = [c for c in kept if not isinstance(c, ModelCheckpoint)]
+        self.trainer.callbacks = kept + callbacks
+
+
+def _bf16_cpu() -> bool:
+    if os.environ.get("SEGCGAN_FORCE_BF16"):
+        return True
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def one_sentence(error: BaseException) -> str:
+    """Return the part of a jsonargparse error a person can act on."""
+    text = " ".join(str(error).split())
+    found = re.search(r"(?:Parser key|Key) [\"']?([\w.]+)[\"']?:? ?(.*)", text)
+    return f"{found.group(1)}: {found.group(2).strip()[:300]}" if found else text[:300]

@@ -1,0 +1,110 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segcgan.case import IGNORE, Geometry
+from segcgan.classes import ClassSpec
+from segcgan.errors import SegcganError
+from segcgan.metrics.cases import pool, read_rows, score_case, unique, write_rows
+
+CLASSES = [ClassSpec("background", [0]), ClassSpec("liver", [1]), ClassSpec("tumour", [2])]
+GEOMETRY = Geometry(np.eye(4), (2.0, 1.0, 1.0), "mm")
+
+
+def masks():
+    reference = np.zeros((4, 12, 12), np.uint8)
+    reference[1:3, 2:8, 2:8] = 1
+    coarse = reference.copy()
+    coarse[1:3, 2:8, 8] = 1
+    coarse[0, 0, 0] = 2
+    return {"reference": reference, "coarse": coarse, "chosen": reference.copy()}
+
+
+def test_one_row_per_variant_and_foreground_class():
+    rows, counts = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, group="patient")
+    assert [(row.variant, row.class_name, row.status) for row in rows] == [
+        ("coarse", "liver", "ok"),
+        ("coarse", "tumour", "ref_empty"),
+        ("chosen", "liver", "ok"),
+        ("chosen", "tumour", "both_empty"),
+    ]
+    first, ghost, exact, absent = rows
+    assert first.dice == pytest.approx(2 * 72 / (72 + 84))
+    assert (first.voxels_reference, first.voxels_prediction) == (72, 84)
+    assert (first.case, first.group, first.unit, first.band) == ("p1", "patient", "mm", 1.0)
+    assert (ghost.dice, ghost.iou, ghost.boundary_iou) == (0, 0, 0)
+    assert ghost.hd95 == pytest.approx(math.hypot(8, 12, 12))
+    assert (exact.dice, exact.boundary_iou, exact.hd95) == (1, 1, 0)
+    assert math.isnan(absent.dice)
+    assert math.isnan(absent.boundary_iou)
+    assert absent.hd95 == 0
+    assert set(counts) == {"coarse", "chosen"}
+    assert counts["coarse"][0, 1] == 12
+    assert counts["coarse"].sum() == 4 * 12 * 12
+
+
+def test_ignored_and_invalid_pixels_count_nowhere():
+    found = masks()
+    found["reference"][1:3, 2:8, 8] = IGNORE  # just where coarse is too large
+    valid = np.ones((4, 12, 12), bool)
+    valid[0, 0, 0] = False  # and where it sees a tumour
+    rows, counts = score_case("p1", found, CLASSES, GEOMETRY, 1.0, valid=valid)
+    assert rows[0].dice == rows[0].boundary_iou == 1
+    assert rows[1].status == "both_empty"
+    assert counts["coarse"].sum() == 4 * 12 * 12 - 13
+    assert rows[0].group == "p1"
+
+
+def test_hd95_can_be_left_out():
+    rows, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, hd95=False)
+    assert all(math.isnan(row.hd95) for row in rows)
+
+
+def test_a_case_without_reference_is_an_error():
+    found = masks()
+    del found["reference"]
+    with pytest.raises(SegcganError, match=r"case 'p1' has no reference mask, so it has no score; give one"):
+        score_case("p1", found, CLASSES, GEOMETRY, 1.0)
+
+
+def test_rows_survive_the_csv(tmp_path):
+    rows, _ = score_case("a, \"b\" ü", masks(), CLASSES, GEOMETRY, 1.0)
+    path = tmp_path / "cases.csv"
+    write_rows(path, rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["cases.csv"]
+    assert path.read_text(encoding="utf-8").splitlines()[0].startswith("case,group,variant,class_name,status,dice")
+    back = read_rows(path)
+    assert str(back) == str(rows)  # NaN is not equal to itself, its text is
+    assert back[0] == rows[0]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text("old")
+
+    def broken():
+        yield score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)[0][0]
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_rows(path, broken())
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_foreign_csv_is_an_error(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text("case,dice\nx,1\n")
+    with pytest.raises(SegcganError, match=r"cases.csv is not a table of scores \('group'\); make it again"):
+        read_rows(path)
+
+
+def test_a_case_scored_twice_counts_once():
+    rows, counts = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)
+    again = [replace(row, dice=0.0) for row in rows]
+    assert unique([*rows, *again]) == rows
+    total = pool({"p1": counts, "p2": counts})
+    np.testing.assert_array_equal(total["coarse"], 2 * counts["coarse"])
+    assert total["coarse"] is not counts["coarse"]
