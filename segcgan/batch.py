@@ -1,6 +1,7 @@
 """What networks train on: a handful of windows with everything known about each pixel."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,8 @@ class Batch:
     def to(self, *args: object, **kwargs: object) -> "Batch":
         """Return the batch on another device (arguments as for ``Tensor.to``)."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: v if v is None else v.to(*args, **kwargs) for k, v in values.items()})
+        moved: dict[str, Any] = {k: v if v is None else v.to(*args, **kwargs) for k, v in values.items()}
+        return Batch(**moved)
 
     @property
     def scored(self) -> Tensor:
@@ -46,4 +48,5 @@ class Batch:
 def collate(items: list[Batch]) -> Batch:
     """Join batches of one window each (all with the same fields present) into one batch."""
     columns = {f.name: [getattr(item, f.name) for item in items] for f in fields(Batch)}
-    return Batch(**{k: None if v[0] is None else torch.cat(v) for k, v in columns.items()})
+    joined: dict[str, Any] = {k: None if v[0] is None else torch.cat(v) for k, v in columns.items()}
+    return Batch(**joined)

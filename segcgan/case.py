@@ -22,9 +22,9 @@ IGNORE = 255  # in class-index masks: never trains, never scores, written as nod
 class Geometry:
     """Where the array lies in the world.
 
-    ``affine`` (4, 4) maps (slice, row, column, 1) to world coordinates: LPS millimetres for scans, CRS units for
-    rasters. ``spacing`` is the physical size of a voxel along the three axes in ``unit`` (for a raster in degrees the
-    affine stays in degrees and the spacing is in metres).
+    ``affine`` (4, 4) maps (slice, row, column, 1) to world coordinates: LPS millimetres and voxel centres for scans,
+    CRS units and pixel corners for rasters, as their formats do. ``spacing`` is the physical size of a voxel along
+    the three axes in ``unit`` (for a raster in degrees the affine stays in degrees and the spacing is in metres).
     """
 
     affine: Array

@@ -70,7 +70,8 @@ class Chain:
         with torch.inference_mode(), self._precision():
             logits = self.segmenter.eval()(image.to(self.device))
         if logits.shape[1] != len(self.classes):
-            msg = f"the segmenter returns {logits.shape[1]} classes but data.classes lists {len(self.classes)}; make them equal"
+            listed = f"data.classes lists {len(self.classes)}"
+            msg = f"the segmenter returns {logits.shape[1]} classes but {listed}; make them equal"
             raise SegcganError(msg)
         return logits.float().softmax(1).cpu()
 

@@ -1,5 +1,6 @@
 """The classes a run tells apart: one list in the config, index 0 is the background."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,11 @@ class ClassSpec:
     values: list[int] = field(default_factory=list)
     colour: str = "#e4572e"
     snomed: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(self.colour)):
+            msg = f"class {self.name!r} has the colour {self.colour!r}; write it as '#rrggbb', in quotes"
+            raise SegcganError(msg)
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -51,6 +57,6 @@ def to_indices(raw: Array, values: list[list[int]], where: str) -> Array:
     if not known.all():
         unknown = sorted({int(value) for value in np.unique(raw[~known])})[:5]
         listed = ", ".join(str(members) for members in values)
-        msg = f"{where}: label values {unknown} belong to no class (the classes list {listed}); add them to data.classes"
+        msg = f"{where}: label values {unknown} belong to no class (listed are {listed}); add them to data.classes"
         raise SegcganError(msg)
     return indices

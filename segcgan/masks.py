@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class MaskDistribution:
-    """Mean probability and entropies of mask samples (Kendall & Gal, NeurIPS 2017, split into total and expected)."""
+    """Mean probability, and entropy split into total and expected (Kendall & Gal, NeurIPS 2017)."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -14,9 +14,8 @@ class MaskDistribution:
 
     def add(self, logits: Tensor) -> None:
         """Take in one sample of logits (B, K, *S)."""
-        log_p = logits.float().log_softmax(1)
-        p = log_p.exp()
-        entropy = -(p * log_p).sum(1)
+        p = logits.float().softmax(1)
+        entropy = torch.special.entr(p).sum(1)  # 0 where p is 0, also for logits of -inf
         if self._probability is None or self._entropy is None:
             self._probability, self._entropy = p, entropy
         else:
@@ -38,7 +37,7 @@ class MaskDistribution:
     @property
     def entropy(self) -> Tensor:
         """(B, *S) entropy of the mean in nats: total uncertainty."""
-        return -(self.probability * self.logits).sum(1)
+        return torch.special.entr(self.probability).sum(1)
 
     @property
     def mutual_information(self) -> Tensor:

@@ -56,7 +56,8 @@ class Noise:
         """
         origin = self.batch.origin.cpu().numpy()
         if (origin % stride).any():
-            raise ValueError(f"windows start at {origin.tolist()}, which is not a multiple of the noise stride {stride}")
+            msg = f"windows start at {origin.tolist()}, which is not a multiple of the noise stride {stride}"
+            raise ValueError(msg)
         axes = []
         for dim, length in enumerate(size):
             position = origin[:, dim, None] // stride + np.arange(length)

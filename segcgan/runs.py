@@ -58,7 +58,7 @@ class Run:
         link = base / f".latest-{os.getpid()}"
         try:
             link.symlink_to(folder.name)  # relative: the tree can be moved
-            os.replace(link, base / "latest")
+            link.replace(base / "latest")
         except OSError:  # file systems without links
             (base / "latest.txt").write_text(folder.name)
         return cls(folder)
@@ -111,7 +111,7 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
         specs: ``class_path`` and ``init_args`` of segmenter, refiner and gate; None where there is none.
         facts: more for chain.json (boundary width, orientation …).
     """
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name in ("normalisation", *_PARTS):
         part = getattr(chain, name)
         if part is not None:
@@ -120,7 +120,7 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
             }
     part = run.folder / "chain.safetensors.part"
     save_file(tensors, part)
-    os.replace(part, run.folder / "chain.safetensors")
+    part.replace(run.folder / "chain.safetensors")
     described = {name: specs.get(name) if getattr(chain, name) is not None else None for name in _PARTS}
     plain = {
         "channels": chain.channels,
@@ -157,12 +157,12 @@ def load(where: Path, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
         if part is not None:
             state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             part.load_state_dict(state)
-    sampling = Sampling(**{k: tuple(v) if isinstance(v, list) else v for k, v in described["sampling"].items()})
+    sampling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in described["sampling"].items()}
     digest = hashlib.sha256(path.read_bytes() + (run.folder / "chain.json").read_bytes()).hexdigest()[:16]
     chain = Chain(
         **parts,  # type: ignore[arg-type]
         classes=[ClassSpec(**spec) for spec in described["classes"]],
-        sampling=sampling,
+        sampling=Sampling(**sampling),
         bf16=described["bf16"],
         tag=digest,
     )
@@ -206,4 +206,4 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)

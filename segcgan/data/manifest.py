@@ -8,17 +8,18 @@ scene; ``split`` train | val | test; ``window`` part of the image as ``z0:z1,y0:
 """
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import numpy as np
 
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec, to_indices
 from segcgan.errors import SegcganError, nearest
-from segcgan.formats import discover, open_case, open_labels, open_probability
+from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability
 
 COLUMNS = ("case", "image", "mask", "labels", "group", "split", "window", "coarse")
 SPLITS = ("train", "val", "test")
@@ -71,19 +72,22 @@ def read_manifest(path: Path, root: Path) -> list[Row]:
     """
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
-        for column in reader.fieldnames or []:
+        reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
+        for column in reader.fieldnames:
             if column not in COLUMNS:
                 raise SegcganError(f"{path}: unknown column {column!r}{nearest(column, COLUMNS)}")
-        if "image" not in (reader.fieldnames or []):
+        if "image" not in reader.fieldnames:
             raise SegcganError(f"{path}: has no column 'image'; the columns are {', '.join(COLUMNS)}")
         lines = list(reader)
     rows = []
     for number, line in enumerate(lines, start=2):
-        said = {key: (value or "").strip() for key, value in line.items() if key}
+        if None in line:
+            raise SegcganError(f'{path}, line {number}: more values than columns; quote commas as in "0:9,0:9"')
+        said: dict[str, Any] = {key: (value or "").strip() for key, value in line.items()}
         if said.get("split") and said["split"] not in SPLITS:
             hint = nearest(said["split"], SPLITS)
             raise SegcganError(f"{path}, line {number}: split {said['split']!r} is unknown{hint}")
-        files = {}
+        files: dict[str, Any] = {}
         for column in ("image", "mask", "coarse"):
             if said.get(column):
                 files[column] = root / said.pop(column)
@@ -113,7 +117,9 @@ def pair_by_stem(root: Path) -> list[Row]:
             raise SegcganError(
                 f"{root}: expected folders 'images' and 'masks' (or a data.manifest); found neither"
             )
-        masks = {_stem(path): path for path in sorted((folder / "masks").glob("*"))}
+        beside = SIDECARS - VECTORS  # the world file or the index of a mask is none
+        files = sorted((folder / "masks").glob("*"))
+        masks = {_stem(path): path for path in files if path.suffix.lower() not in beside}
         sources, _ = discover(folder / "images")
         for source in sources:
             mask = masks.get(source.name) or masks.get(_stem(source.path))
@@ -158,6 +164,8 @@ def open_rows(
         if row.window:
             case = case.part(parse_window(row.window, case), row.case or case.name)
         case.name = row.case or case.name
+        if "/" in case.name or "\\" in case.name:
+            raise SegcganError(f"case {case.name!r} names files, so it must not contain / or \\; rename it")
         if case.name in names:
             raise SegcganError(f"two cases are called {case.name!r}; give them different names in column 'case'")
         names.add(case.name)
@@ -189,12 +197,21 @@ def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[lis
 
 
 def parse_window(text: str, case: Case) -> Window:
-    """Parse ``y0:y1,x0:x1`` or ``z0:z1,y0:y1,x0:x1``; an empty number means the edge."""
-    parts = [part.split(":") for part in text.split(",")]
-    if len(parts) not in (2, len(get_args(Window))) or any(len(part) != 2 for part in parts):
+    """Parse ``y0:y1,x0:x1`` or ``z0:z1,y0:y1,x0:x1``; an empty number means the edge.
+
+    Raises:
+        SegcganError: it reads otherwise, or is empty or not inside the case.
+    """
+    found = re.fullmatch(r"(?:(\d*):(\d*),)?(\d*):(\d*),(\d*):(\d*)", text.replace(" ", ""))
+    if found is None:
         raise SegcganError(f"case {case.name!r}: window {text!r} should read y0:y1,x0:x1 or z0:z1,y0:y1,x0:x1")
-    parts = [["", ""]] * (3 - len(parts)) + parts
+    ends = found.groups()
     z, y, x = (
-        slice(int(start or 0), int(stop or size)) for (start, stop), size in zip(parts, case.shape, strict=True)
+        slice(int(start or 0), int(stop or size))
+        for start, stop, size in zip(ends[::2], ends[1::2], case.shape, strict=True)
     )
+    for part, size in zip((z, y, x), case.shape, strict=True):
+        if not part.start < part.stop <= size:
+            msg = f"case {case.name!r}: window {text!r} is not inside the image {case.shape}; correct it"
+            raise SegcganError(msg)
     return z, y, x

@@ -109,6 +109,9 @@ class SegmentationData(pl.LightningDataModule):
             raise SegcganError(
                 f"data.classes lists {len(classes)} class(es); give the background and at least one more"
             )
+        names = [spec.name for spec in classes]
+        if len(set(names)) < len(names):
+            raise SegcganError(f"data.classes lists the names {names}; give every class a name of its own")
         self.images, self.classes = images, classes
         self.sampling, self.intensity = sampling or Sampling(), intensity or Intensity()
         self.augment = _build(Augment, "augment", augment)
@@ -133,7 +136,7 @@ class SegmentationData(pl.LightningDataModule):
         if self.cases:
             return
         if not self.root.is_dir():
-            msg = f"data.images.root {str(self.root)!r} does not exist; give the folder of the images, or set SEGCGAN_DATA"
+            msg = f"data.images.root {str(self.root)!r} does not exist; give a folder of images or set SEGCGAN_DATA"
             raise SegcganError(msg)
         rows = read_manifest(self._manifest(), self.root) if self.images.manifest else pair_by_stem(self.root)
         spec = self.images
@@ -230,7 +233,7 @@ class SegmentationData(pl.LightningDataModule):
 
 
 def _build(kind: type[Any], name: str, arguments: dict[str, Any] | None) -> Any:
-    known = [key for key in inspect.signature(kind).parameters if key != "self"]
+    known = list(inspect.signature(kind).parameters)
     for key in arguments or {}:
         if key not in known:
             raise SegcganError(f"data.{name}.{key} is unknown{nearest(key, known)}")

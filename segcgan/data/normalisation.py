@@ -53,8 +53,11 @@ def fit_normalisation(
         seed: of the draw.
 
     Raises:
-        SegcganError: no valid pixel was found, or the cases differ in their number of channels.
+        SegcganError: no valid pixel was found, the cases differ in their number of channels, or a range is empty.
     """
+    for name, bounds in (("clip", clip), ("percentiles", percentiles)):
+        if bounds is not None and (len(bounds) != 2 or not bounds[0] < bounds[1]):
+            raise SegcganError(f"data.intensity.{name} is {bounds}; give [low, high] with low below high")
     channels = cases[0].channels
     for case in cases:
         if case.channels != channels:
@@ -64,7 +67,7 @@ def fit_normalisation(
             raise SegcganError(msg)
     rng = np.random.default_rng(seed)
     samples = []
-    for index in rng.integers(len(cases), size=_WINDOWS_PER_FIT) if len(cases) > 1 else [0] * _WINDOWS_PER_FIT:
+    for index in rng.integers(len(cases), size=_WINDOWS_PER_FIT):
         case = cases[index]
         z = int(rng.integers(case.shape[0]))
         y, x = (int(rng.integers(max(1, n - _WINDOW + 1))) for n in case.shape[1:])

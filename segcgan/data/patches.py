@@ -137,13 +137,12 @@ class PatchDataset(Dataset[Batch]):
         arrays = (image.numpy(), valid.numpy(), target, coarse)
         if self.augment is not None:
             arrays = self.augment(rng, *arrays)  # type: ignore[assignment]
-        return self._batch(rng, case, (z, rows.start, columns.start), *arrays)
+        return self._batch(rng, case, *arrays)
 
     def _batch(
         self,
         rng: np.random.Generator,
         case: Case,
-        start: tuple[int, int, int],
         image: Array,
         valid: Array,
         target: Array,

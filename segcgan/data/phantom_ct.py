@@ -81,7 +81,8 @@ def _abdomen(rng: np.random.Generator) -> tuple[Array, Array]:
 
     def blob(place: tuple[float, float, float], radii: tuple[float, float, float], jitter: float = 5) -> Array:
         """Depth in mm below the surface of an ellipsoid given as (x, y, z); negative outside."""
-        centre, size = place + rng.normal(0, jitter, 3), radii * rng.uniform(0.85, 1.15, 3)
+        centre = place + rng.normal(0, jitter, 3)
+        size = np.asarray(radii) * rng.uniform(0.85, 1.15, 3)
         far = np.sqrt(
             ((x - centre[0]) / size[0]) ** 2 + ((y - centre[1]) / size[1]) ** 2 + ((z - centre[2]) / size[2]) ** 2
         )

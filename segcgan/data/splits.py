@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ def assign_splits(cases: Sequence[Case], val: float, test: float, seed: int) -> 
     if not missing:
         return
     if len(missing) != len(cases):
-        msg = f"case {missing[0].name!r} has no split but others have; fill the column 'split' for all cases or for none"
+        msg = f"case {missing[0].name!r} has no split but others have; fill the column 'split' for all or for none"
         raise SegcganError(msg)
     groups = sorted({case.group for case in cases})
     order = np.random.default_rng(seed).permutation(len(groups))
@@ -60,7 +59,7 @@ def write_splits(path: Path, cases: Sequence[Case]) -> None:
         writer = csv.writer(stream)
         writer.writerow(["case", "group", "split"])
         writer.writerows([case.name, case.group, case.split] for case in cases)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def make_folds(cases: Sequence[Case], count: int, margin: tuple[int, int]) -> list[Fold]:

@@ -18,8 +18,7 @@ class AgreementGate(Gate):
 
     The threshold is the one with the largest mean gain on validation cases among those that harm at most ``max_harm``
     of the accepted cases; if none gains anything the gate stays shut and every coarse mask is kept. That agreement
-    tells good corrections from bad is known from mask autoencoders (Larrazabal et al., TMI 2020; Valindria et al.,
-    TMI 2017).
+    tells good corrections from bad is known from mask autoencoders (Larrazabal et al., TMI 2020).
 
     Args:
         max_harm: largest share of accepted validation cases whose IoU may fall by more than 0.02.

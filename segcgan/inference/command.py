@@ -1,10 +1,9 @@
 """The verb ``predict``."""
 
 import argparse
+import json
 import logging
 import sys
-
-import json
 
 from rich.console import Console
 from rich.progress import Progress

@@ -4,6 +4,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,9 +59,9 @@ class Outcome:
         for index, (start, stop) in enumerate(self.plan.strips):
             low, high = max(start, wanted.start), min(stop, wanted.stop)
             if high > low:
-                inside = list(window)
-                inside[axis] = slice(low - start, high - start)
-                parts.append(self.store.get(index)[layer][(..., *inside)])
+                inside: list[Any] = [..., *window]
+                inside[axis + 1] = slice(low - start, high - start)
+                parts.append(self.store.get(index)[layer][tuple(inside)])
         return np.concatenate(parts, axis=axis - 3)
 
 
@@ -90,7 +91,7 @@ def predict_case(
     """
     begin, windows = time.perf_counter(), windows or Windows()
     if case.channels != chain.channels:
-        msg = f"{case.path} has {case.channels} channel(s) but the run was trained on {chain.channels}; give matching images"
+        msg = f"{case.path} has {case.channels} channel(s) but the run was trained on {chain.channels}; give such images"
         raise SegcganError(msg)
     plan = make_plan(case, chain.sampling, chain.refiner, windows)
     halo = plan.halo[0] if plan.axis == 1 else 0
@@ -136,8 +137,8 @@ def _strip(
     whole = (window[0], window[1], window[2])
     valid = case.read(whole)[1][0]
     coarse = source.read(whole)
-    layers = _encode(coarse, valid)
-    layers = {"coarse": layers[0], "p_coarse": layers[1]}
+    labels, encoded = _encode(coarse, valid)
+    layers = {"coarse": labels, "p_coarse": encoded}
     if chain.refiner is None:
         return layers
     refined = coarse.copy()

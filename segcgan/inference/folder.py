@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -151,7 +150,7 @@ def write_table(path: Path, rows: list[Prediction]) -> None:
         writer = csv.DictWriter(stream, [field.name for field in fields(Prediction)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _tag(found: Source, chain: Chain, samples: int, seed: int) -> str:

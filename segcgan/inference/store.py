@@ -1,7 +1,6 @@
 """Finished strips of a case: in memory, or on disk so that a killed prediction resumes where it was."""
 
 import json
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -72,7 +71,7 @@ class DiskStore:
         part = self._path(index).with_suffix(".part")
         with part.open("wb") as stream:
             np.savez(stream, **layers)  # type: ignore[arg-type]
-        os.replace(part, self._path(index))
+        part.replace(self._path(index))
 
     def get(self, index: int) -> dict[str, Array]:
         """Return the layers of a finished strip; the last one is remembered."""
@@ -93,4 +92,4 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)

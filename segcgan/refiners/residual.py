@@ -1,5 +1,7 @@
 """A deterministic refiner: a small network that adds a correction to the coarse log-probabilities."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +23,7 @@ class PixelNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions with a shortcut; zero at the start of training."""
+    """Two 3 x 3 convolutions with a shortcut; close to the identity at the start of training."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -57,12 +59,13 @@ class ResidualRefiner(Refiner):
         self.boundary_weight = boundary_weight
         self.stem = nn.Conv2d(channels + classes + 1, width, 3, padding=1)
         self.encoder = nn.ModuleList(Block(w) for w in widths)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
-        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(Block(w) for w in widths[:-1])
-        self.head = nn.Sequential(PixelNorm(), nn.Conv2d(width, classes, 1))
-        nn.init.zeros_(self.head[1].weight)
-        nn.init.zeros_(self.head[1].bias)
+        last = nn.Conv2d(width, classes, 1)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.head = nn.Sequential(PixelNorm(), last)
         self.stride = 2 ** (levels - 1)
         # stem 1; per level two 3x3 convolutions down and two up at that level's stride; each halving moves by one pixel
         self.reach = 1 + sum(5 * 2**level for level in range(levels - 1)) + 2 * self.stride

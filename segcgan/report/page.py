@@ -41,7 +41,8 @@ def write_run_report(run: Path) -> Path:
     for stage, bank in facts.get("bank", {}).items():
         kind = "validation" if stage == "segmenter" else "held-out"
         shown[f"coarse Dice, {stage}"] = f"{bank['dice']:.3f} on {bank['cases']} {kind} cases"
-    logs = {path.parent.name: path for path in sorted((run / "logs").glob("*/metrics.csv"))}
+    curve_files = sorted((run / "logs").glob("*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    logs = {path.parent.name: path for path in curve_files}
     pictures = {word: run / "previews" / f"{split}_{word}.png" for word in _WORDS}
     header, lines = case_table(read_rows(run / f"cases_{split}.csv"))
     notes = (

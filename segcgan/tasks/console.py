@@ -14,16 +14,10 @@ log = logging.getLogger("segcgan")
 
 def quiet_lightning() -> None:
     """Silence advice that does not concern users of segcgan."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for text in (
-        ".*does not have many workers.*",
-        ".*litlogger.*",
-        ".*LeafSpec.*",
-        ".*Checkpoint directory.*",
-        ".*isinstance\\(treespec.*",
-    ):
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in ("LightningCLI's args", ".*does not have many workers", ".*Checkpoint directory", ".*logging interval"):
         warnings.filterwarnings("ignore", text)
-    warnings.filterwarnings("ignore", ".*logging interval.*")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
 

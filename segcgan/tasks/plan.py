@@ -115,7 +115,7 @@ def export_weights(run: Run, stage: str, tensors: dict[str, torch.Tensor]) -> No
     path = run.weights(stage)
     path.parent.mkdir(exist_ok=True)
     save_file(tensors, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
+    path.with_suffix(".part").replace(path)
 
 
 def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
@@ -147,7 +147,7 @@ def _bank_case(case: Case, chain: Chain, bank: Path, cli: StageCLI) -> float:
     part = path.with_suffix(".part")
     with part.open("wb") as stream:
         np.save(stream, outcome.read("p_coarse", case.whole))
-    os.replace(part, path)
+    part.replace(path)
     labels = outcome.read("coarse", case.whole)
     masks = {"reference": case.read_reference(case.whole), "coarse": np.where(labels == 255, 0, labels)}
     valid = labels != 255

@@ -99,8 +99,9 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Update the moving average."""
-        if self.average is not None:
-            self.average.update_parameters(self.refiner if self.stage == "refiner" else self.segmenter)
+        trained = self.refiner if self.stage == "refiner" else self.segmenter
+        if self.average is not None and trained is not None:
+            self.average.update_parameters(trained)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a warm-up of 5 % and a cosine decay to 0, per step."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentError
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
@@ -107,7 +107,8 @@ class StageCLI(LightningCLI):
         precision, accelerator = str(self.config.trainer.precision), self.config.trainer.accelerator
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
         if "bf16" in precision and on_cpu and not _bf16_cpu():
-            log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
+            if self.config.model.stage == "segmenter":
+                log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
             self.config.trainer.precision = "32-true"
 
     @property
@@ -137,18 +138,16 @@ class StageCLI(LightningCLI):
             callbacks.append(
                 ModelCheckpoint(folder, "best", monitor="val/score", mode="max", enable_version_counter=False)
             )
-        kept = [
-            c for c in self.trainer.callbacks if type(c).__name__ not in ("TQDMProgressBar", "RichProgressBar")
-        ]
-        if stage != "chain":
-            kept = [c for c in kept if not isinstance(c, ModelCheckpoint)]
-        self.trainer.callbacks = kept + callbacks
+        # the trainer's own bar and checkpoint give way to ours
+        present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        kept = [c for c in present if not isinstance(c, (ProgressBar, ModelCheckpoint))]
+        self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]
 
 
 def _bf16_cpu() -> bool:
     if os.environ.get("SEGCGAN_FORCE_BF16"):
         return True
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
