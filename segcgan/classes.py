@@ -8,6 +8,8 @@ import numpy as np
 from segcgan.case import IGNORE, Array
 from segcgan.errors import SegcganError
 
+REST = -(2**31)  # in a list of label values: every value no class lists
+
 
 @dataclass
 class ClassSpec:
@@ -48,8 +50,12 @@ def to_indices(raw: Array, values: list[list[int]], where: str) -> Array:
     Raises:
         SegcganError: a label value belongs to no class.
     """
-    indices = np.full(raw.shape, IGNORE, np.uint8)
+    rest = next((index for index, members in enumerate(values) if REST in members), None)
     known = raw == IGNORE
+    indices = np.full(raw.shape, IGNORE, np.uint8)
+    if rest is not None:
+        indices[~known] = rest
+        known = np.ones(raw.shape, bool)
     for index, members in enumerate(values):
         hit = np.isin(raw, members)
         indices[hit] = index

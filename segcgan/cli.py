@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from segcgan import __version__
 from segcgan.errors import SegcganError
@@ -26,10 +27,10 @@ OTHERS = {
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 ok, 1 failed, 2 wrong usage."""
     words = list(sys.argv[1:] if args is None else args)
-    if words and words[0].startswith("--") and words[0] not in ("--help", "--version", "--debug"):
-        words.insert(0, "fit")  # python train.py --config X
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
+        words.insert(0, "fit")  # python train.py --config X
     _log_to_stderr()
     try:
         return _dispatch(words)
@@ -37,6 +38,11 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        if debug:
+            raise
+        print(f"error: {error}; check free space and permissions", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command again goes on where it stopped", file=sys.stderr)
@@ -65,7 +71,7 @@ def _dispatch(words: list[str]) -> int:
 
 def _train(words: list[str]) -> int:
     verb, rest = words[0], words[1:]
-    if not rest or rest[0] in ("-h", "--help"):
+    if not rest or "-h" in rest or "--help" in rest:
         print(
             f"usage: segcgan {verb} --config NAME.yaml [--section.key value …]\n\n{TRAINING[verb]}\n\n"
             "NAME.yaml is a path or the name of a config (segcgan info lists them); any key of it can be set:\n"
@@ -79,15 +85,15 @@ def _train(words: list[str]) -> int:
 
 
 def _predict(words: list[str]) -> int:
-    parser = argparse.ArgumentParser("segcgan predict", description="Masks for every image below a folder.")
+    parser = _Parser("segcgan predict", description="Masks for every image below a folder.")
     parser.add_argument(
         "-i", "--input", type=Path, required=True, help="folder (or file) of DICOM, NIfTI, GeoTIFF, PNG"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for masks and predictions.csv")
     parser.add_argument("-m", "--model", type=Path, required=True, help="run folder, e.g. runs/ct_liver/latest")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    parser.add_argument("--samples", type=int, default=8, help="masks drawn by a stochastic refiner")
-    parser.add_argument("--strip", type=int, default=2**22, help="pixels in memory at a time")
+    parser.add_argument("--samples", type=_positive, default=8, help="masks drawn by a stochastic refiner")
+    parser.add_argument("--strip", type=_positive, default=2**22, help="pixels in memory at a time")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
     chosen = parser.parse_args(words)
     module = import_module("segcgan.inference.command")
@@ -101,7 +107,7 @@ def _predict(words: list[str]) -> int:
 
 
 def _info(words: list[str]) -> int:
-    parser = argparse.ArgumentParser("segcgan info", description="Describe images, or list the configs.")
+    parser = _Parser("segcgan info", description="Describe images, or list the configs.")
     parser.add_argument("path", type=Path, nargs="?", help="file or folder; without it the configs are listed")
     chosen = parser.parse_args(words)
     module = import_module("segcgan.about")
@@ -111,11 +117,31 @@ def _info(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    parser = argparse.ArgumentParser("segcgan report", description="Rebuild report.html from the files of a run.")
+    parser = _Parser("segcgan report", description="Rebuild report.html from the files of a run.")
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/ct_liver/latest")
     chosen = parser.parse_args(words)
     print(import_module("segcgan.report.page").write_run_report(chosen.run.resolve()))
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        from segcgan.errors import nearest
+
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            options = [option for action in self._actions for option in action.option_strings if option[:2] == "--"]
+            message = f"{unknown} is unknown{nearest(unknown.split()[0], options)}"
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def _print_table(header: list[str], lines: list[list[str]]) -> None:
@@ -127,21 +153,21 @@ def _print_table(header: list[str], lines: list[list[str]]) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*header)
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(Text, line))  # not markup: paths and reasons may hold [brackets]
     Console(no_color="NO_COLOR" in os.environ).print(table)
 
 
 def _log_to_stderr() -> None:
     log = logging.getLogger("segcgan")
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
+    handler = logging.StreamHandler()  # a new one each time: sys.stderr may have been redirected since
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 if __name__ == "__main__":

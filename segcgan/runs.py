@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -57,10 +58,11 @@ class Run:
             raise SegcganError(f"{base} already holds 100 runs of this second; wait a moment and start again")
         link = base / f".latest-{os.getpid()}"
         try:
+            link.unlink(missing_ok=True)
             link.symlink_to(folder.name)  # relative: the tree can be moved
             link.replace(base / "latest")
         except OSError:  # file systems without links
-            (base / "latest.txt").write_text(folder.name)
+            (base / "latest.txt").write_text(folder.name, encoding="utf-8")
         return cls(folder)
 
     @classmethod
@@ -70,12 +72,11 @@ class Run:
         Raises:
             SegcganError: there is none.
         """
-        for folder in (where, where / "latest", where.parent):
+        note = where / "latest.txt"
+        latest = note.read_text(encoding="utf-8").strip() if note.is_file() else "latest"
+        for folder in (where, where / latest, where.parent):
             if (folder / "run.json").is_file():
                 return cls(folder.resolve())
-        note = where / "latest.txt"
-        if note.is_file():
-            return cls.find(where / note.read_text().strip())
         raise SegcganError(f"{where} is no run: it holds no run.json; give a folder like runs/<config>/latest")
 
     @property
@@ -115,9 +116,8 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
     for name in ("normalisation", *_PARTS):
         part = getattr(chain, name)
         if part is not None:
-            tensors |= {
-                f"{name}.{key}": value.detach().cpu().contiguous() for key, value in part.state_dict().items()
-            }
+            # cloned, because safetensors refuses weights that two layers share
+            tensors |= {f"{name}.{k}": v.detach().cpu().contiguous().clone() for k, v in part.state_dict().items()}
     part = run.folder / "chain.safetensors.part"
     save_file(tensors, part)
     part.replace(run.folder / "chain.safetensors")
@@ -140,7 +140,7 @@ def load(where: Path, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
         trust: further packages whose classes may be built.
 
     Raises:
-        SegcganError: no run, an unfinished run, or a class outside the trusted packages.
+        SegcganError: no run, an unfinished or damaged run, or a class outside the trusted packages.
     """
     run = Run.find(where)
     path = run.folder / "chain.safetensors"
@@ -148,8 +148,18 @@ def load(where: Path, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
         raise SegcganError(
             f"{run.folder} holds no trained chain yet; finish its training with the same fit command"
         )
-    described = json.loads((run.folder / "chain.json").read_text())
-    tensors = load_file(path)
+    try:
+        chain = _assemble((run.folder / "chain.json").read_bytes(), path, trust)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:300]
+        cure = "it is damaged or of another version, so copy or train it again"
+        msg = f"the chain in {run.folder} cannot be loaded ({why}); {cure}"
+        raise SegcganError(msg) from error
+    return chain.to(torch.device(device))
+
+
+def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
+    described, tensors = json.loads(description), load_file(weights)
     parts: dict[str, nn.Module | None] = {"normalisation": Normalisation(described["channels"])}
     for name in _PARTS:
         parts[name] = build(described[name], trust) if described[name] else None
@@ -158,22 +168,22 @@ def load(where: Path, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
             state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             part.load_state_dict(state)
     sampling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in described["sampling"].items()}
-    digest = hashlib.sha256(path.read_bytes() + (run.folder / "chain.json").read_bytes()).hexdigest()[:16]
-    chain = Chain(
+    return Chain(
         **parts,  # type: ignore[arg-type]
         classes=[ClassSpec(**spec) for spec in described["classes"]],
         sampling=Sampling(**sampling),
         bf16=described["bf16"],
-        tag=digest,
+        tag=hashlib.sha256(weights.read_bytes() + description).hexdigest()[:16],
     )
-    return chain.to(torch.device(device))
 
 
 def build(spec: Any, trust: Iterable[str] = ()) -> Any:
-    """Build an object from ``class_path`` and ``init_args``, without downloading weights.
+    """Build a network from ``class_path`` and ``init_args``, without downloading weights.
+
+    Only subclasses of ``torch.nn.Module`` are built: trusted packages also hold functions that fetch and run code.
 
     Raises:
-        SegcganError: the class is outside the trusted packages or cannot be imported.
+        SegcganError: the class is outside the trusted packages, no network, or cannot be imported.
     """
     if isinstance(spec, list):
         return [build(item, trust) for item in spec]
@@ -196,9 +206,12 @@ def build(spec: Any, trust: Iterable[str] = ()) -> Any:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise SegcganError(f"class_path {path!r} cannot be imported: {error}") from error
-    arguments = {
-        k: None if k in _PRETRAINED else build(v, trust) for k, v in (spec.get("init_args") or {}).items()
-    }
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise SegcganError(f"class_path {path!r} is no network; name a subclass of torch.nn.Module")
+    arguments = {}
+    for key, value in (spec.get("init_args") or {}).items():
+        named = key in _PRETRAINED and (value is True or isinstance(value, str))  # not: a list of loss weights
+        arguments[key] = None if named else build(value, trust)
     return kind(**arguments)
 
 

@@ -2,9 +2,9 @@
 
 Manifest columns (all paths relative to the data root; only ``image`` is required):
 
-``case`` name; ``image``; ``mask``; ``labels`` per-case label values, e.g. ``liver=5|6;tumour=2``; ``group`` patient or
-scene; ``split`` train | val | test; ``window`` part of the image as ``z0:z1,y0:y1,x0:x1`` or ``y0:y1,x0:x1``;
-``coarse`` a mask or probability made by somebody else.
+``case`` name; ``image``; ``mask``; ``labels`` per-case label values, e.g. ``background=*;liver=5|6`` (``*`` = every
+other value); ``group`` patient or scene; ``split`` train | val | test; ``window`` part of the image as
+``z0:z1,y0:y1,x0:x1`` or ``y0:y1,x0:x1``; ``coarse`` a mask or probability made by somebody else.
 """
 
 import csv
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from segcgan.case import Array, Case, LabelReader, Window
-from segcgan.classes import ClassSpec, to_indices
+from segcgan.classes import REST, ClassSpec, to_indices
 from segcgan.errors import SegcganError, nearest
 from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability
 
@@ -189,7 +189,7 @@ def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[lis
         if name.strip() not in values:
             raise SegcganError(f"{where}: labels name class {name.strip()!r}{nearest(name.strip(), values)}")
         try:
-            values[name.strip()] = [int(value) for value in listed.split("|")]
+            values[name.strip()] = [REST if value.strip() == "*" else int(value) for value in listed.split("|")]
         except ValueError as error:
             msg = f"{where}: labels {item!r} should read name=value or name=value|value with whole numbers"
             raise SegcganError(msg) from error

@@ -151,7 +151,8 @@ class SegmentationData(pl.LightningDataModule):
         clip, percentiles = self.intensity.clip, list(self.intensity.percentiles)
         self.normalisation = fit_normalisation(self.split("train"), clip, percentiles, self.seed)
         if self.fold_count:
-            margin = (2 * self.sampling.context + 3, self.sampling.patch[0])
+            rows = max(self.sampling.extent(case)[0] for case in self.split("train"))
+            margin = (2 * self.sampling.context + 3, rows)
             self.folds = make_folds(self.split("train"), self.fold_count, margin)
 
     def split(self, name: str) -> list[Case]:

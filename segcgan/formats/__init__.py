@@ -75,7 +75,7 @@ def sniff(path: Path) -> str | None:
     return "nifti" if _is_nifti(head) else None
 
 
-def discover(folder: Path) -> tuple[list[Source], list[Rejected]]:
+def discover(folder: Path, without: Path | None = None) -> tuple[list[Source], list[Rejected]]:
     """Find the cases in a folder and its subfolders, by content and not by extension, sorted by path.
 
     Hidden files and folders are passed over (among them are half-written files of a killed run), and so are text,
@@ -83,6 +83,7 @@ def discover(folder: Path) -> tuple[list[Source], list[Rejected]]:
 
     Args:
         folder: a folder, or a single file.
+        without: a subfolder to pass over.
 
     Raises:
         SegcganError: the path does not exist.
@@ -90,9 +91,11 @@ def discover(folder: Path) -> tuple[list[Source], list[Rejected]]:
     if not folder.exists():
         raise SegcganError(f"{folder} does not exist; give an image file or a folder of images")
     root = folder.parent if folder.is_file() else folder
-    files = (
-        [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if _may_be_case(path, root))
-    )
+    files = [folder]
+    if folder.is_dir():
+        passed = without.resolve() if without else None
+        found = (path for path in folder.rglob("*") if _may_be_case(path, root))
+        files = sorted(path for path in found if passed is None or passed not in path.resolve().parents)
     sources: list[Source] = []
     rejected: list[Rejected] = []
     perhaps_dicom: list[Path] = []

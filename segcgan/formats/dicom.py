@@ -9,8 +9,9 @@ from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
 from segcgan.formats import Source, nifti
+from segcgan.formats.dicom_pixels import SliceReader, check_decoder
 from segcgan.formats.dicom_series import find
-from segcgan.formats.dicom_slices import DAMAGED, Plane, SliceReader, brief, check_decoder, load, planes_of, stack
+from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, load, planes_of, stack
 from segcgan.formats.grid import Grid, grid_of
 from segcgan.formats.staging import staging
 

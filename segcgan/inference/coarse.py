@@ -1,5 +1,6 @@
 """Where coarse probabilities come from: overlapping segmenter windows, blended as the strips advance."""
 
+from collections import deque
 from typing import Protocol
 
 import numpy as np
@@ -39,8 +40,9 @@ class GivenCoarse:
 class SegmentedCoarse:
     """Segmenter windows, blended with Gaussian weights.
 
-    Windows are visited in order of the slow axis; sums are kept only from the last ``forget`` on. The order of the
-    sums does not depend on strips, so a streamed result equals that of the whole case in memory.
+    Windows are visited in order of the slow axis; sums are kept only from the last ``forget`` on. Neither the order of
+    the sums nor which windows share a batch depends on strips, so a streamed result equals that of the whole case in
+    memory.
 
     Args:
         case: to be segmented.
@@ -51,10 +53,10 @@ class SegmentedCoarse:
     """
 
     def __init__(self, case: Case, chain: Chain, plan: Plan, batch: int, first: int) -> None:
-        self._case, self._chain, self._plan, self._batch = case, chain, plan, batch
+        self._case, self._chain, self._plan = case, chain, plan
         self._weights = gaussian(plan.size)
-        starts = [(z, y, x) for z in range(case.shape[0]) for y in plan.starts[0] for x in plan.starts[1]]
-        self._todo = [s for s in starts if s[plan.axis] + self._length() > first]
+        starts = ((z, y, x) for z in range(case.shape[0]) for y in plan.starts[0] for x in plan.starts[1])
+        self._todo = deque(b for b in batches(starts, batch) if b[-1][plan.axis] + self._length() > first)
         self._base = max(first, 0)
         shape = list(case.shape)
         shape[plan.axis] = 0
@@ -86,11 +88,9 @@ class SegmentedCoarse:
         return 1 if self._plan.axis == 0 else self._plan.size[0]
 
     def _advance(self, stop: int) -> None:
-        due = [s for s in self._todo if s[self._plan.axis] < stop]
-        self._todo = self._todo[len(due) :]
-        for starts in batches(due, self._batch):
+        while self._todo and self._todo[0][0][self._plan.axis] < stop:
             inputs = []
-            for z, y, x in starts:
+            for z, y, x in self._todo.popleft():
                 h, w = self._plan.size
                 context = self._chain.sampling.context
                 raw = self._case.read(planes(z, slice(y, y + h), slice(x, x + w), context))

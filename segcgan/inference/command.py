@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from segcgan.errors import SegcganError
-from segcgan.inference.folder import Prediction, predict_folder
+from segcgan.inference.folder import Prediction, Wish, predict_folder
 from segcgan.inference.windows import Windows
 from segcgan.runs import Run, load
 
@@ -18,8 +18,6 @@ log = logging.getLogger("segcgan")
 
 def command(chosen: argparse.Namespace) -> list[Prediction]:
     """Predict a folder with a bar on a terminal and a line per case elsewhere."""
-    if chosen.output.resolve() == chosen.input.resolve():
-        raise SegcganError(f"output and input are the same folder {chosen.input}; give another -o")
     run = Run.find(chosen.model)
     chain = load(run.folder, device(chosen.device))
     settings = json.loads((run.folder / "chain.json").read_text())
@@ -28,19 +26,19 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
         task = bar.add_task("predicting")
 
         def line(row: Prediction, number: int, count: int) -> None:
-            say = bar.console.print if terminal else log.info
-            say(
-                f"{number}/{count} {row.case}: {row.status}, {row.mask or 'no'} mask ({row.reason}) {row.seconds:.1f} s"
-            )
+            said = f"{row.status}, {row.mask or 'no'} mask ({row.reason}) {row.seconds:.1f} s"
+            text = f"{number}/{count} {row.case}: {said}"
+            if terminal:
+                bar.console.print(text, markup=False, highlight=False)
+            else:
+                log.info(text)
 
         return predict_folder(
             chosen.input,
             chosen.output,
             chain,
             settings,
-            windows=Windows(strip=chosen.strip),
-            samples=chosen.samples,
-            overwrite=chosen.overwrite,
+            Wish(Windows(strip=chosen.strip), samples=chosen.samples, overwrite=chosen.overwrite),
             report=line,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

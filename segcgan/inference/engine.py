@@ -91,7 +91,8 @@ def predict_case(
     """
     begin, windows = time.perf_counter(), windows or Windows()
     if case.channels != chain.channels:
-        msg = f"{case.path} has {case.channels} channel(s) but the run was trained on {chain.channels}; give such images"
+        trained = f"the run was trained on {chain.channels}"
+        msg = f"{case.path} has {case.channels} channel(s) but {trained}; give such images"
         raise SegcganError(msg)
     plan = make_plan(case, chain.sampling, chain.refiner, windows)
     halo = plan.halo[0] if plan.axis == 1 else 0
@@ -174,15 +175,16 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
     z, y, x = tile
     (top, left), (height, width) = plan.halo, plan.core
     rows, columns = slice(y - top, y + height + top), slice(x - left, x + width + left)
-    scale = [p / n for p, n in zip(chain.sampling.patch, plan.size, strict=True)]
-    size = (round((height + 2 * top) * scale[0]), round((width + 2 * left) * scale[1]))
+    inner, border = plan.network_core, plan.network_halo
+    size = (inner[0] + 2 * border, inner[1] + 2 * border)
     raw = case.read(planes(z, rows, columns, chain.sampling.context))
     image, valid = network_input(*raw, chain.normalisation, size)
     coarse = torch.from_numpy(source.read((slice(z, z + 1), rows, columns))[:, 0])
     if tuple(coarse.shape[1:]) != size:
         coarse = F.interpolate(coarse[None], size, mode="bilinear")[0]
-    origin = [round((o + c) * s) for o, c, s in zip((y - top, x - left), case.start[1:], scale, strict=True)]
-    key = zlib.crc32(str(case.name).encode()) * 2**20 + z + case.start[0]
+    # counted in tiles, so that noise lines up from tile to tile also where images are resampled
+    origin = [y // height * inner[0] - border, x // width * inner[1] - border]
+    key = zlib.crc32(case.name.encode()) * 2**20 + z
     return Batch(
         image=image[None],
         valid=valid[None],

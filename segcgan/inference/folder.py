@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,23 @@ from segcgan.inference.store import DiskStore
 from segcgan.inference.windows import Windows
 
 TABLE = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a folder is to be predicted.
+
+    Args:
+        windows: memory and overlap.
+        samples: masks per case for stochastic refiners.
+        seed: of the noise.
+        overwrite: predict again what is already there.
+    """
+
+    windows: Windows = field(default_factory=Windows)
+    samples: int = 1
+    seed: int = 0
+    overwrite: bool = False
 
 
 @dataclass
@@ -43,27 +60,22 @@ def predict_folder(
     output: Path,
     chain: Chain,
     settings: dict[str, Any],
+    wish: Wish = Wish(),
     *,
-    windows: Windows | None = None,
-    samples: int = 1,
-    seed: int = 0,
-    overwrite: bool = False,
     report: Callable[[Prediction, int, int], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Prediction]:
     """Predict every case below a folder; one that fails does not stop the others.
 
-    Cases already done by the same weights and settings are kept; a case interrupted in the middle goes on there.
+    Cases already done by the same weights and settings are kept; a case interrupted in the middle goes on there. An
+    output folder inside the source is passed over, so masks are never taken for images.
 
     Args:
         source: folder or file.
         output: folder, made if missing.
         chain: see :func:`segcgan.runs.load`.
         settings: orientation, spacing and unit the chain was trained with.
-        windows: memory and overlap.
-        samples: masks per case for stochastic refiners.
-        seed: of the noise.
-        overwrite: predict again what is already there.
+        wish: memory, samples, seed, overwriting.
         report: called with each row, its number and the number of cases.
         progress: called after each strip.
 
@@ -71,22 +83,24 @@ def predict_folder(
         All rows.
 
     Raises:
-        SegcganError: nothing readable was found.
+        SegcganError: nothing readable was found, or the output folder is the source.
     """
-    sources, rejected = discover(source)
+    if output.resolve() == source.resolve():
+        raise SegcganError(f"output and input are the same folder {source}; give another output")
+    sources, rejected = discover(source, without=output)
     if not sources:
         why = f" ({rejected[0].reason})" if rejected else ""
         raise SegcganError(f"{source} holds no image segcgan reads{why}; give DICOM, NIfTI, GeoTIFF, PNG or JPEG")
     output.mkdir(parents=True, exist_ok=True)
-    before = {} if overwrite else {row.case: row for row in read_table(output / TABLE)}
+    before = {} if wish.overwrite else {row.case: row for row in read_table(output / TABLE)}
     rows = [Prediction("", str(item.path), "skipped", reason=item.reason) for item in rejected]
     for number, found in enumerate(sources, start=1):
-        tag = _tag(found, chain, samples, seed)
+        tag = _tag(found, chain, wish)
         old = before.get(found.name)
         if old is not None and _still_good(old, tag, output):
             row = replace(old, reason=old.reason.removesuffix(" (done before)") + " (done before)")
         else:
-            row = _predict(found, output, chain, settings, windows, samples, seed, tag, progress)
+            row = _predict(found, output, chain, settings, wish, tag, progress)
         rows.append(row)
         pending = [before[other.name] for other in sources[number:] if other.name in before]
         write_table(output / TABLE, [*rows, *pending])
@@ -100,9 +114,7 @@ def _predict(
     output: Path,
     chain: Chain,
     settings: dict[str, Any],
-    windows: Windows | None,
-    samples: int,
-    seed: int,
+    wish: Wish,
     tag: str,
     progress: Progress | None,
 ) -> Prediction:
@@ -111,8 +123,9 @@ def _predict(
     try:
         case = prepare(open_case(found, settings.get("orientation", "canonical")), settings)
         case.name = found.name
-        store = DiskStore(output / f".{found.name}.strips", tag)
-        outcome = predict_case(case, chain, store, windows=windows, samples=samples, seed=seed, progress=progress)
+        store = DiskStore(output / f".{found.name}.strips", f"{tag} in strips of {wish.windows.strip}")
+        options: dict[str, Any] = {"windows": wish.windows, "samples": wish.samples, "seed": wish.seed}
+        outcome = predict_case(case, chain, store, **options, progress=progress)
         files = write_outputs(outcome, output, chain.classes, chain.refiner is not None)
         store.close()
     except (SegcganError, OSError, RuntimeError, ValueError, MemoryError) as error:
@@ -139,7 +152,7 @@ def read_table(path: Path) -> list[Prediction]:
         return []
     with path.open(newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
-    names = {field.name for field in fields(Prediction)}
+    names = {item.name for item in fields(Prediction)}
     return [Prediction(**line | {"seconds": float(line["seconds"] or 0)}) for line in lines if set(line) == names]  # type: ignore[arg-type]
 
 
@@ -147,16 +160,16 @@ def write_table(path: Path, rows: list[Prediction]) -> None:
     """Write predictions.csv atomically."""
     part = path.with_name(f".{path.name}.part")
     with part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(Prediction)])
+        writer = csv.DictWriter(stream, [item.name for item in fields(Prediction)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
     part.replace(path)
 
 
-def _tag(found: Source, chain: Chain, samples: int, seed: int) -> str:
+def _tag(found: Source, chain: Chain, wish: Wish) -> str:
     files = found.files or (found.path,)
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    content = json.dumps([chain.tag, samples, seed, states])
+    content = json.dumps([chain.tag, wish.samples, wish.seed, wish.windows.overlap, states])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """Which windows a case is cut into, and how overlapping ones are blended."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -43,7 +44,9 @@ class Plan:
         starts: (rows, columns) where segmenter windows start.
         strips: (start, stop) along the slow axis.
         core: (height, width) of a refiner tile without its halo.
-        halo: (rows, columns) around it; a multiple of the refiner's stride.
+        halo: (rows, columns) around it.
+        network_core: ``core`` in pixels of the network, which differ when images are resampled.
+        network_halo: ``halo`` in pixels of the network. Both are multiples of the refiner's stride.
     """
 
     axis: int
@@ -52,6 +55,8 @@ class Plan:
     strips: list[tuple[int, int]]
     core: tuple[int, int]
     halo: tuple[int, int]
+    network_core: tuple[int, int]
+    network_halo: int
 
 
 def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: Windows) -> Plan:
@@ -64,11 +69,11 @@ def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: 
     # halo and tile in network pixels first, so that a resampled tile is still divisible by the stride
     halo = round_up(reach, stride)
     scale = [n / p for n, p in zip(size, sampling.patch, strict=True)]
-    core = [
-        min(round_up(round(n / s), stride), p)
+    height, width = (
+        round_up(min(math.ceil(n / s), p), stride)
         for n, s, p in zip(case.shape[1:], scale, sampling.patch, strict=True)
-    ]
-    tile = (max(1, round(core[0] * scale[0])), max(1, round(core[1] * scale[1])))
+    )
+    tile = (max(1, round(height * scale[0])), max(1, round(width * scale[1])))
     across = case.shape[2] if axis == 1 else case.shape[1] * case.shape[2]
     step = length if windows.strip is None else max(1, windows.strip // across)
     step = min(round_up(step, tile[0]) if axis == 1 else step, length)
@@ -79,6 +84,8 @@ def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: 
         strips=[(a, min(a + step, length)) for a in range(0, length, step)],
         core=tile,
         halo=(round(halo * scale[0]), round(halo * scale[1])),
+        network_core=(height, width),
+        network_halo=halo,
     )
 
 
@@ -86,7 +93,7 @@ def window_starts(length: int, size: int, overlap: float) -> list[int]:
     """Return where windows of ``size`` start so that they cover ``length`` evenly; one start if it fits in one."""
     if length <= size:
         return [(length - size) // 2]
-    count = int(np.ceil((length - size) / max(1, round(size * (1 - overlap))))) + 1
+    count = math.ceil((length - size) / max(1, round(size * (1 - overlap)))) + 1
     return [round(i * (length - size) / (count - 1)) for i in range(count)]
 
 

@@ -1,6 +1,5 @@
 """Scoring a whole chain on a split, and everything the run folder shows of it."""
 
-import csv
 import time
 from typing import Any
 
@@ -17,7 +16,7 @@ from segcgan.report.framing import best_slice, focus
 from segcgan.report.page import write_run_report
 from segcgan.runs import Run, save_chain, write_json
 from segcgan.tasks.console import log
-from segcgan.tasks.stage import StageCLI
+from segcgan.tasks.stage import StageCLI, join_tables
 
 
 def conclude(args: list[str], run: Run) -> None:
@@ -112,14 +111,5 @@ def _preview(case: Case, cli: StageCLI, title: str) -> bytes:
 
 def _merge_metrics(run: Run) -> None:
     """Join the curves of all stages into one metrics.csv."""
-    lines: list[dict[str, str]] = []
-    for path in sorted((run.folder / "logs").glob("*/metrics.csv")):
-        with path.open(newline="") as stream:
-            lines += [{"stage": path.parent.name, **line} for line in csv.DictReader(stream)]
-    columns = list(dict.fromkeys(key for line in lines for key in line))
-    part = run.folder / "metrics.csv.part"
-    with part.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(lines)
-    part.replace(run.folder / "metrics.csv")
+    files = sorted((run.folder / "logs").glob("*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    join_tables({path: {"stage": path.parent.name} for path in files}, run.folder / "metrics.csv")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from segcgan.metrics.cases import score_case
 from segcgan.runs import Run
 from segcgan.tasks.console import log
 from segcgan.tasks.evaluation import conclude
-from segcgan.tasks.stage import StageCLI
+from segcgan.tasks.stage import StageCLI, join_metrics
 
 
 def fit(args: list[str], config: Path, runs: Path) -> Run:
@@ -38,7 +39,18 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     Returns:
         The finished run.
     """
-    run = _choose_run(args, config, runs)
+    inherited = os.environ.get("SEGCGAN_RUN")  # set in the processes DDP starts, which must not make runs of their own
+    run = Run(Path(inherited)) if inherited else _choose_run(args, config, runs)
+    os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
+    try:
+        _fit(args, run)
+    finally:
+        if not inherited:
+            del os.environ["SEGCGAN_RUN"]
+    return run
+
+
+def _fit(args: list[str], run: Run) -> None:
     first = StageCLI(args, "segmenter")
     plan = first.schedule.stages(first.model.refiner is not None)
     if _rank() == 0:
@@ -50,13 +62,10 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
             _train(args, run, stage, epochs)
     if not run.finished("chain"):
         conclude(args, run)
-    return run
 
 
 def _choose_run(args: list[str], config: Path, runs: Path) -> Run:
-    """Return the run the environment names (other DDP processes), an unfinished one with equal config, or a new one."""
-    if os.environ.get("SEGCGAN_RUN"):
-        return Run(Path(os.environ["SEGCGAN_RUN"]))
+    """Return an unfinished run with equal config, or a new one."""
     others = [arg for arg in args if not arg.endswith(config.name)]
     content = json.dumps([yaml.safe_load(config.read_text()), sorted(others)], sort_keys=True, default=str)
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -73,7 +82,6 @@ def _choose_run(args: list[str], config: Path, runs: Path) -> Run:
         run = Run.create(base)
         run.note(config=digest, name=config.stem, version=segcgan.__version__, torch=str(torch.__version__))
         log.info("new run %s", run.folder)
-    os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
     return run
 
 
@@ -86,11 +94,12 @@ def _train(args: list[str], run: Run, stage: str, epochs: int) -> None:
     cli = StageCLI(args, stage, run, overrides)
     last = run.folder / "checkpoints" / stage / "last.ckpt"
     _describe(cli, run, stage, epochs)
-    cli.trainer.fit(
-        cli.model, datamodule=cli.datamodule, ckpt_path=last if last.exists() else None, weights_only=True
-    )
-    if cli.trainer.interrupted:
-        raise KeyboardInterrupt
+    resume = last if last.exists() else None
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C, after switching it off for the rest of the process
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
     best = last.with_name("best.ckpt")
     state = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)
     cli.model.load_state_dict(state["state_dict"])
@@ -98,6 +107,7 @@ def _train(args: list[str], run: Run, stage: str, epochs: int) -> None:
     if cli.trainer.global_rank == 0:
         if not run.folder.joinpath("splits.csv").exists():
             write_splits(run.folder / "splits.csv", cli.datamodule.cases)
+        join_metrics(run.folder / "logs" / stage)
         average = cli.model.average
         if average is None:
             raise RuntimeError(f"stage {stage} trained nothing")

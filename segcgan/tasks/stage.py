@@ -1,5 +1,6 @@
 """One stage: an ordinary Lightning fit, built fresh from the one config."""
 
+import csv
 import json
 import os
 import re
@@ -129,6 +130,7 @@ class StageCLI(LightningCLI):
         if stage != "chain":
             last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
             callbacks.append(last)
+            _keep_earlier_metrics(run.folder / "logs" / stage)
             self.trainer.loggers = [
                 CSVLogger(run.folder / "logs", name="", version=stage),
                 TensorBoardLogger(run.folder / "logs", name="", version=stage, default_hp_metric=False),
@@ -142,6 +144,37 @@ class StageCLI(LightningCLI):
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         kept = [c for c in present if not isinstance(c, (ProgressBar, ModelCheckpoint))]
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]
+
+
+def _keep_earlier_metrics(folder: Path) -> None:
+    """Set the metrics of an interrupted stage aside: the logger of the resumed one deletes what it finds."""
+    written = folder / "metrics.csv"
+    if written.exists():
+        written.replace(folder / f"earlier_{len(list(folder.glob('earlier_*.csv'))):03d}.csv")
+
+
+def join_metrics(folder: Path) -> None:
+    """Put what interrupted fits logged in front of the metrics of a finished stage."""
+    earlier = sorted(folder.glob("earlier_*.csv"))
+    if earlier:
+        join_tables({path: {} for path in [*earlier, folder / "metrics.csv"]}, folder / "metrics.csv")
+        for path in earlier:
+            path.unlink()
+
+
+def join_tables(files: dict[Path, dict[str, str]], target: Path) -> None:
+    """Write the lines of several CSV files, each with further columns, into one; atomically."""
+    lines: list[dict[str, str]] = []
+    for path, more in files.items():
+        with path.open(newline="") as stream:
+            lines += [{**more, **line} for line in csv.DictReader(stream)]
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    part = target.with_name(target.name + ".part")
+    with part.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(lines)
+    part.replace(target)
 
 
 def _bf16_cpu() -> bool:

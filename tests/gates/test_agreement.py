@@ -1,0 +1,120 @@
+"""The agreement gate: shut without gain, otherwise at the threshold that gains most and harms little."""
+
+import numpy as np
+import pytest
+import torch
+
+from segcgan.errors import SegcganError
+from segcgan.gates import HARM, AgreementGate, Gate, Unit
+
+
+def unit(agreement, gain, change=None):
+    return Unit(np.array([100 * agreement, 100.0]), gain, gain if change is None else change)
+
+
+def fitted(*units, max_harm=0.05):
+    gate = AgreementGate(max_harm)
+    return gate, gate.fit(units)
+
+
+def decide(gate, agreement):
+    return gate.decide(np.array([100 * agreement, 100.0]))
+
+
+def test_unfitted_it_is_shut():
+    accepted, reason = decide(AgreementGate(), 1.0)
+    assert accepted is False
+    assert reason == "gate shut (no gain on validation data); agreement 1.000"
+
+
+def test_shut_without_gain():
+    gate, sentence = fitted(unit(0.9, -0.01), unit(0.8, 0.0), unit(0.5, float("nan")))
+    assert sentence == "no threshold gains on the 3 validation cases: the gate is shut"
+    assert decide(gate, 1.0)[0] is False
+
+
+def test_shut_without_cases_even_if_it_was_open():
+    gate, _ = fitted(unit(0.9, 0.1))
+    assert decide(gate, 0.95)[0] is True
+    assert gate.fit([]) == "no validation case: the gate is shut"
+    assert decide(gate, 0.95)[0] is False
+
+
+def test_the_threshold_with_the_largest_gain():
+    kept, rejected = [unit(0.95, 0.02), unit(0.9, 0.05)], [unit(0.8, -0.01), unit(0.6, 0.005), unit(0.4, -0.2, 0.0)]
+    gate, sentence = fitted(*rejected, *kept)
+    assert float(gate.threshold) == pytest.approx(0.9)
+    said = "accepts an agreement ≥ 0.900: 2 of 5 validation cases, 0 of them harmed (IoU down by more than 0.02)"
+    assert sentence == said
+    assert decide(gate, 0.9) == (True, "agreement 0.900 ≥ 0.900")
+    assert decide(gate, 0.89) == (False, "agreement 0.890 < 0.900")
+
+
+def test_harm_limits_the_gain():
+    units = [unit(0.95, 0.01), unit(0.9, 0.01, -0.5), unit(0.7, 0.5)]
+    assert float(fitted(*units, max_harm=0.05)[0].threshold) == pytest.approx(0.95)
+    gate, sentence = fitted(*units, max_harm=0.4)
+    assert float(gate.threshold) == pytest.approx(0.7)
+    assert sentence.startswith("accepts an agreement ≥ 0.700: 3 of 3 validation cases, 1 of them harmed")
+
+
+def test_a_loss_within_the_tolerance_is_no_harm():
+    assert float(fitted(unit(0.9, 0.1, -HARM), max_harm=0.0)[0].threshold) == pytest.approx(0.9)
+    assert decide(fitted(unit(0.9, 0.1, -HARM - 1e-6), max_harm=0.0)[0], 1.0)[0] is False
+
+
+def test_equal_agreements_are_taken_together():
+    gate, _ = fitted(unit(0.9, 0.3), unit(0.9, -0.4, 0.0))
+    assert decide(gate, 1.0)[0] is False
+
+
+def test_evidence_by_hand():
+    coarse = np.array([[[1, 1, 2, 0, 0, 1]]], np.uint8)
+    refined = np.array([[[1, 2, 2, 0, 1, 1]]], np.uint8)
+    valid = np.array([[[True, True, True, True, True, False]]])
+    np.testing.assert_array_equal(AgreementGate().evidence(coarse, refined, valid), [4, 3 + 4])
+
+
+def test_evidence_adds_up_over_parts():
+    rng = np.random.default_rng(0)
+    coarse, refined = rng.integers(0, 3, (2, 6, 7, 8)).astype(np.uint8)
+    valid = rng.random((6, 7, 8)) < 0.8
+    gate = AgreementGate()
+    parts = sum(gate.evidence(coarse[a:b], refined[a:b], valid[a:b]) for a, b in ((0, 2), (2, 3), (3, 6)))
+    np.testing.assert_array_equal(parts, gate.evidence(coarse, refined, valid))
+
+
+def test_two_empty_masks_agree_fully():
+    empty, valid = np.zeros((1, 4, 4), np.uint8), np.ones((1, 4, 4), bool)
+    gate, _ = fitted(unit(1.0, 0.1))
+    evidence = gate.evidence(empty, empty, valid)
+    np.testing.assert_array_equal(evidence, [0, 0])
+    assert gate.decide(evidence) == (True, "agreement 1.000 ≥ 1.000")
+    some = empty.copy()
+    some[0, 0, 0] = 1
+    assert gate.decide(gate.evidence(empty, some, valid)) == (False, "agreement 0.000 < 1.000")
+
+
+def test_the_threshold_travels_with_the_weights():
+    gate, _ = fitted(unit(0.8125, 0.1))
+    other = AgreementGate()
+    other.load_state_dict(gate.state_dict())
+    assert decide(other, 0.8125)[0] is True
+    assert decide(other, 0.8124)[0] is False
+    assert other.threshold.dtype == torch.float64  # in float32 a case on the threshold might fall below it
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_max_harm_is_a_share(share):
+    with pytest.raises(SegcganError) as error:
+        AgreementGate(share)
+    assert str(error.value) == f"gate max_harm is {share}; it is a share and must lie between 0 and 1"
+
+
+def test_a_gate_needs_three_methods():
+    class Half(Gate):
+        def decide(self, evidence):
+            return True, "always"
+
+    with pytest.raises(TypeError, match="abstract"):
+        Half()

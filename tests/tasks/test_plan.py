@@ -1,0 +1,104 @@
+"""Stages, resuming, and what a finished run holds."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from segcgan.cli import main
+from segcgan.runs import Run, load
+
+
+def run_of(config: Path) -> Run:
+    return Run.find(config.parent / "runs" / config.stem)
+
+
+def test_fit_leaves_a_complete_run(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", str(tiny)]) == 0
+    assert "Boundary IoU" in capsys.readouterr().out
+    run = run_of(tiny)
+    for name in ("config.yaml", "run.json", "splits.csv", "metrics.csv", "cases_val.csv", "report.html", "chain.safetensors"):
+        assert (run.folder / name).is_file(), name
+    assert [run.finished(s) for s in ("fold-0", "fold-1", "segmenter", "refiner", "chain")] == [True] * 5
+    assert sorted(p.name for p in (run.folder / "previews").glob("val_*")) >= ["val_best.png"]
+    assert not (run.folder.parent / "latest").readlink().is_absolute()
+    chain = load(run.folder)
+    assert chain.refiner is not None
+    assert [spec.name for spec in chain.classes] == ["background", "disc"]
+    # every training case and every validation case has a banked coarse mask
+    with (run.folder / "splits.csv").open() as stream:
+        banked = {row["case"] for row in csv.DictReader(stream) if row["split"] in ("train", "val")}
+    assert {path.stem for path in (run.folder / "bank").glob("*.npy")} == banked
+    assert main(["test", "--config", str(tiny)]) == 0
+    assert json.loads((run.folder / "scores_test.json").read_text())["cases"] == 2
+
+
+def test_a_finished_run_is_not_overwritten(tiny: Path) -> None:
+    quick = ["--plan.folds=0", "--plan.segmenter_epochs=1", "--plan.refiner_epochs=0"]
+    for _ in range(2):
+        assert main(["fit", "--config", str(tiny), *quick]) == 0
+    assert len([p for p in (tiny.parent / "runs" / "tiny").iterdir() if not p.is_symlink()]) == 2
+
+
+def test_an_interrupted_fit_resumes_to_the_same_weights(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["fit", "--config", str(tiny)]) == 0
+    straight = load_file(run_of(tiny).folder / "chain.safetensors")
+    config = tiny.with_name("broken.yaml")
+    config.write_text(tiny.read_text())
+
+    from segcgan.tasks.segmentation import SegmentationTask
+
+    original, calls = SegmentationTask.training_step, []
+
+    def breaking(self: SegmentationTask, batch: object, index: int) -> torch.Tensor:
+        calls.append(self.stage)
+        if calls.count("segmenter") == 5:  # in the middle of its second epoch
+            raise KeyboardInterrupt
+        return original(self, batch, index)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SegmentationTask, "training_step", breaking)
+    assert main(["fit", "--config", str(config)]) == 130
+    broken = run_of(config)
+    assert broken.finished("fold-1")
+    assert not broken.finished("segmenter")
+    monkeypatch.setattr(SegmentationTask, "training_step", original)
+    assert main(["fit", "--config", str(config)]) == 0
+    assert run_of(config).folder == broken.folder
+    resumed = load_file(broken.folder / "chain.safetensors")
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+@pytest.mark.slow
+def test_kill_in_training_then_the_same_command(tiny: Path) -> None:
+    command = [sys.executable, "-m", "segcgan", "fit", "--config", str(tiny), "--plan.segmenter_epochs=40"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    runs = tiny.parent / "runs" / "tiny"
+    deadline = time.monotonic() + 120
+    while not list(runs.glob("2*/checkpoints/segmenter/last.ckpt")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not run_of(tiny).finished("segmenter")
+    assert main(command[3:]) == 0
+    assert len(list(runs.glob("2*"))) == 1
+    assert run_of(tiny).finished("chain")
+
+
+def test_folds_of_a_single_case_are_blocks(tiny: Path) -> None:
+    manifest = tiny.parent / "data" / "one.csv"
+    manifest.write_text(
+        "case,image,mask,split\n"
+        "a,images/disc_0.png,masks/disc_0.png,train\nb,images/disc_1.png,masks/disc_1.png,val\n"
+    )
+    assert main(["fit", "--config", str(tiny), "--data.images.manifest=one.csv", "--data.sampling.patch=[8,8]"]) == 0
+    assert {p.stem for p in (run_of(tiny).folder / "bank").glob("*.npy")} == {"a@0-20", "a@20-40", "b"}
