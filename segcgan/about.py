@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segcgan.errors import SegcganError
-from segcgan.formats import discover, open_case
+from segcgan.formats import READABLE, discover, open_case
 
 Listing = tuple[list[str], list[list[str]], bool]
 
@@ -42,6 +42,8 @@ def configs() -> Listing:
 def describe(path: Path) -> Listing:
     """Describe every case below a path, and why other files are none."""
     sources, rejected = discover(path)
+    if not sources and not rejected:
+        raise SegcganError(f"{path} holds no image segcgan reads; give {READABLE}")
     lines, bad = [], False
     for source in sources:
         try:

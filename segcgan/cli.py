@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from segcgan import __version__
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, nearest
 
 TRAINING = {
     "fit": "train everything a config asks for",
@@ -22,6 +22,10 @@ OTHERS = {
     "info": "what is this file, or which configs are there",
     "report": "rebuild the HTML report of a run",
 }
+
+
+class Usage(SegcganError):
+    """A command line that cannot be understood."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -38,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, Usage) else 1
     except OSError as error:  # a full disk, a folder that may not be written
         if debug:
             raise
@@ -61,10 +65,7 @@ def _dispatch(words: list[str]) -> int:
         print(f"segcgan {__version__}")
         return 0
     if words[0] not in verbs:
-        from segcgan.errors import nearest
-
-        print(f"error: {words[0]!r} is no command{nearest(words[0], verbs)}", file=sys.stderr)
-        return 2
+        raise Usage(f"{words[0]!r} is no command{nearest(words[0], verbs)}")
     handler: Callable[[list[str]], int] = globals()[f"_{'train' if words[0] in TRAINING else words[0]}"]
     return handler(words if words[0] in TRAINING else words[1:])
 
@@ -78,14 +79,30 @@ def _train(words: list[str]) -> int:
             "  --plan.refiner_epochs 20   --data.images.root FOLDER   --trainer.devices 2   --model.lr 1e-4"
         )
         return 0 if rest else 2
-    module = import_module("segcgan.tasks.command")
-    header, lines = module.command(verb, rest)
+    name, overrides = _split_config(rest)
+    import_module("segcgan.about").find_config(name)  # a misspelt name is told before torch is imported
+    header, lines = import_module("segcgan.tasks.command").command(verb, name, overrides)
     _print_table(header, lines)
     return 0
 
 
+def _split_config(words: list[str]) -> tuple[str, list[str]]:
+    """Take ``--config NAME`` (also ``-c``, and with ``=``) out of a command line."""
+    names, others, left = [], [], list(words)
+    while left:
+        option, equals, value = (word := left.pop(0)).partition("=")
+        if option not in ("--config", "-c"):
+            others.append(word)
+        elif equals or left:
+            names.append(value if equals else left.pop(0))
+    if len(names) != 1:
+        count = "no config was given" if not names else f"{len(names)} configs were given"
+        raise Usage(f"{count}; give one with --config NAME.yaml (segcgan info lists them)")
+    return names[0], others
+
+
 def _predict(words: list[str]) -> int:
-    parser = _Parser("segcgan predict", description="Masks for every image below a folder.")
+    parser = _Parser("segcgan predict", allow_abbrev=False, description="Masks for every image below a folder.")
     parser.add_argument(
         "-i", "--input", type=Path, required=True, help="folder (or file) of DICOM, NIfTI, GeoTIFF, PNG"
     )
@@ -107,7 +124,7 @@ def _predict(words: list[str]) -> int:
 
 
 def _info(words: list[str]) -> int:
-    parser = _Parser("segcgan info", description="Describe images, or list the configs.")
+    parser = _Parser("segcgan info", allow_abbrev=False, description="Describe images, or list the configs.")
     parser.add_argument("path", type=Path, nargs="?", help="file or folder; without it the configs are listed")
     chosen = parser.parse_args(words)
     module = import_module("segcgan.about")
@@ -117,25 +134,30 @@ def _info(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    parser = _Parser("segcgan report", description="Rebuild report.html from the files of a run.")
+    parser = _Parser(
+        "segcgan report", allow_abbrev=False, description="Rebuild report.html from the files of a run."
+    )
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/ct_liver/latest")
     chosen = parser.parse_args(words)
-    print(import_module("segcgan.report.page").write_run_report(chosen.run.resolve()))
-    return 0
+    for run in (chosen.run, chosen.run / "latest"):
+        if (run / "run.json").is_file():
+            print(import_module("segcgan.report.page").write_run_report(run.resolve()))
+            return 0
+    raise SegcganError(f"{chosen.run} is no run: it holds no run.json; give a folder like runs/<config>/latest")
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with code 2."""
-        from segcgan.errors import nearest
-
+        """Raise instead of exiting."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
-            options = [option for action in self._actions for option in action.option_strings if option[:2] == "--"]
-            message = f"{unknown} is unknown{nearest(unknown.split()[0], options)}"
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+            options = [
+                option for action in self._actions for option in action.option_strings if option[:2] == "--"
+            ]
+            raise Usage(f"{unknown} is unknown{nearest(unknown.split()[0], options)}")
+        raise Usage(f"{message}; see {self.prog} --help")
 
 
 def _positive(text: str) -> int:

@@ -167,7 +167,9 @@ def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
         if part is not None:
             state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             part.load_state_dict(state)
-    sampling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in described["sampling"].items()}
+    sampling: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in described["sampling"].items()
+    }
     return Chain(
         **parts,  # type: ignore[arg-type]
         classes=[ClassSpec(**spec) for spec in described["classes"]],

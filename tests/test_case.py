@@ -52,7 +52,7 @@ def test_axes_agree_with_each_other_in_every_orientation(order, flip):
     np.testing.assert_array_equal(axes.apply(with_channels)[1], -canonical)
     np.testing.assert_array_equal(axes.invert(axes.apply(with_channels)), with_channels)
 
-    part = tuple(slice(n // 3, n - 1) for n in canonical.shape)
+    part = tuple(slice(n // 3, n) for n in canonical.shape)  # not symmetric
     np.testing.assert_array_equal(axes.apply(stored[axes.window(part, STORED)]), canonical[part])
 
     affine = np.array([[0.1, 0.2, 2, 10], [0.3, 3, -0.1, 20], [4, 0.2, 0.1, 30], [0, 0, 0, 1]])

@@ -151,9 +151,13 @@ class SegmentationData(pl.LightningDataModule):
         clip, percentiles = self.intensity.clip, list(self.intensity.percentiles)
         self.normalisation = fit_normalisation(self.split("train"), clip, percentiles, self.seed)
         if self.fold_count:
-            rows = max(self.sampling.extent(case)[0] for case in self.split("train"))
-            margin = (2 * self.sampling.context + 3, rows)
+            window = max(self.sampling.extent(case)[0] for case in self.split("train"))
+            margin = (2 * self.sampling.context + 3, window)
             self.folds = make_folds(self.split("train"), self.fold_count, margin)
+
+    def share(self, other: "SegmentationData") -> None:
+        """Take over the open cases, folds and normalisation of another stage's data module."""
+        self.cases, self.folds, self.normalisation = other.cases, other.folds, other.normalisation
 
     def split(self, name: str) -> list[Case]:
         """Return the cases of split "train", "val" or "test"."""

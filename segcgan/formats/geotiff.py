@@ -76,7 +76,7 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
 def open_labels(path: Path, case: Case) -> LabelReader:
     """Open a one-band label raster on the grid of ``case``.
 
-    The label's nodata value means "unknown" (``IGNORE``), also when it is 0. A file without georeference is
+    The label's nodata value means "unknown" (``IGNORE``), except 0: GIS programs declare the background so. A file without georeference is
     accepted when its size is that of the image.
 
     Raises:
@@ -88,7 +88,7 @@ def open_labels(path: Path, case: Case) -> LabelReader:
             raise SegcganError(
                 f"{path} has {dataset.count} bands and labels are one band of whole numbers; keep one"
             )
-    return Labels(path)
+        return Labels(path, keep_zero=dataset.nodata == 0)
 
 
 def open_probability(path: Path, case: Case) -> Callable[[Window], Array]:

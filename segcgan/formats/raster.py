@@ -49,9 +49,13 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Labels:
-    """Label values of a one-band file; nodata and NaN become ``IGNORE``."""
+    """Label values of a one-band file; nodata and NaN become ``IGNORE``.
+
+    With ``keep_zero`` a 0 is a label although the file declares it as nodata.
+    """
 
     path: Path
+    keep_zero: bool = False
 
     def __call__(self, window: Window) -> Array:
         """Return label values (d, h, w) int32.
@@ -60,6 +64,8 @@ class Labels:
             SegcganError: the file is damaged here, or holds values that are not whole numbers.
         """
         values, valid = _read(self.path, (1,), window)
+        if self.keep_zero:
+            valid = valid | (values == 0)
         known = np.where(valid & np.isfinite(values), values, IGNORE)[0]
         labels = known.astype(np.int32)
         if not np.array_equal(labels, known):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from segcgan.case import Array, Case, Window
 from segcgan.chain import Chain
 from segcgan.data.patches import network_input, planes
+from segcgan.errors import SegcganError
 from segcgan.inference.windows import Plan, batches, gaussian
 
 
@@ -24,14 +25,27 @@ class CoarseSource(Protocol):
 
 
 class GivenCoarse:
-    """Coarse masks somebody else made, read with the case."""
+    """Coarse masks somebody else made, read with the case.
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
+    Args:
+        case: with a coarse mask.
+        classes: K.
+    """
+
+    def __init__(self, case: Case, classes: int) -> None:
+        self._case, self._classes = case, classes
 
     def read(self, window: Window) -> Array:
-        """Return (K, d, h, w) float32; 0 outside the case."""
-        return self._case.read_coarse(window)
+        """Return (K, d, h, w) float32; 0 outside the case.
+
+        Raises:
+            SegcganError: the mask has another number of classes.
+        """
+        values = self._case.read_coarse(window)
+        if len(values) != self._classes:
+            found = f"has {len(values)} classes but the chain has {self._classes}"
+            raise SegcganError(f"the coarse mask of {self._case.name} {found}; give one probability per class")
+        return values
 
     def forget(self, before: int) -> None:
         """Nothing is kept."""

@@ -101,10 +101,7 @@ def predict_case(
     for index, (start, stop) in enumerate(plan.strips):
         if not store.has(index):
             if source is None:
-                given = case.coarse is not None
-                source = (
-                    GivenCoarse(case) if given else SegmentedCoarse(case, chain, plan, windows.batch, start - halo)
-                )
+                source = _source(case, chain, plan, windows.batch, start - halo)
             source.forget(start - halo)
             store.put(index, _strip(case, chain, plan, source, (start, stop), windows.batch, samples, seed))
         if chain.gate is not None and chain.refiner is not None:
@@ -120,6 +117,12 @@ def predict_case(
     if chain.gate is not None and chain.refiner is not None:
         accepted, reason = chain.gate.decide(evidence)
     return Outcome(case, store, plan, accepted, reason, evidence, time.perf_counter() - begin)
+
+
+def _source(case: Case, chain: Chain, plan: Plan, batch: int, first: int) -> CoarseSource:
+    if case.coarse is not None:
+        return GivenCoarse(case, len(chain.classes))
+    return SegmentedCoarse(case, chain, plan, batch, first)
 
 
 def _strip(

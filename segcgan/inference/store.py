@@ -72,6 +72,7 @@ class DiskStore:
         with part.open("wb") as stream:
             np.savez(stream, **layers)  # type: ignore[arg-type]
         part.replace(self._path(index))
+        self._last = None
 
     def get(self, index: int) -> dict[str, Array]:
         """Return the layers of a finished strip; the last one is remembered."""

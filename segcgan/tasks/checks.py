@@ -1,12 +1,11 @@
 """Reads a config before Lightning does, so that a slip is one sentence and not a page."""
 
-import dataclasses
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable
+import types
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pytorch_lightning as pl
 import yaml
@@ -33,16 +32,18 @@ _NESTED: dict[str, Any] = {
     "data.augment": Augment,
     "data.corruption": Corruption,
 }
+_PART = ("class_path", "init_args", "dict_kwargs")
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
 
 def check_config(path: Path, overrides: list[str]) -> dict[str, Any]:
-    """Check the keys of a config and of command-line overrides.
+    """Check names and values of a config together with the command-line overrides that change it.
 
     Returns:
-        The config as read.
+        The settings that result.
 
     Raises:
-        SegcganError: not YAML, an unknown key, an unknown class or network name.
+        SegcganError: not YAML, an unknown key, a value of the wrong kind, a missing key, an unknown class or network.
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -50,80 +51,177 @@ def check_config(path: Path, overrides: list[str]) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise SegcganError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    except UnicodeDecodeError as error:
+        raise SegcganError(f"{path} is no text; give a YAML config (segcgan info lists them)") from error
     if not isinstance(config, dict):
         raise SegcganError(f"{path} holds no settings; a config has the sections {', '.join(_SECTIONS)}")
-    _check_keys(path.name, "", config, [*_SECTIONS, "seed_everything"])
-    for name, kind in _SECTIONS.items():
-        _check_section(path.name, name, config.get(name) or {}, kind)
-    for option in overrides:
-        if option.startswith("--"):
-            _check_override(option[2:].partition("=")[0], config)
+    given = _parse(overrides)
+    for key, value in given.items():
+        _set(config, key, value)
+    _Check(path.name, set(given)).whole(config)
     return config
 
 
-def _check_section(where: str, name: str, content: Any, kind: Any) -> None:
-    if not isinstance(content, dict):
-        raise SegcganError(
-            f"{where}: {name} is {content!r}; it must be a section with the keys {', '.join(_names(kind))}"
-        )
-    _check_keys(where, name, content, _names(kind))
-    for key, value in content.items():
-        inner = f"{name}.{key}"
-        if inner in _NESTED and value is not None:
-            _check_section(where, inner, value, _NESTED[inner])
-        elif inner == "data.classes":
-            for item in value if isinstance(value, list) else []:
-                _check_section(where, inner, item, ClassSpec)
-        elif isinstance(value, dict) and "class_path" in value:
-            _check_part(where, inner, value)
+def _parse(words: list[str]) -> dict[str, Any]:
+    """Return the overrides ``--key value``, ``--key=value`` by key; lists that are added to (``key+``) are left out."""
+    given, left = {}, list(words)
+    while left:
+        word = left.pop(0)
+        if not word.startswith("--"):
+            raise SegcganError(f"{word!r} belongs to no option; write --section.key value")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not left or left[0].startswith("--"):
+                raise SegcganError(f"--{key} has no value; write --{key} VALUE")
+            text = left.pop(0)
+        if not key.endswith("+"):
+            try:
+                given[key] = yaml.safe_load(text)
+            except yaml.YAMLError:
+                given[key] = text
+    return given
 
 
-def _check_part(where: str, name: str, spec: dict[str, Any]) -> None:
-    _check_keys(where, name, spec, ["class_path", "init_args", "dict_kwargs"])
-    path = str(spec["class_path"])
-    module, _, attribute = path.rpartition(".")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+def _set(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; below a ``class_path`` the word ``init_args`` may be left out."""
+    *parents, last = key.split(".")
+    place = config
+    for name in parents:
+        inner = place.get(name)
+        if not isinstance(inner, dict):
+            inner = place[name] = {"class_path": inner} if isinstance(inner, str) else {}
+        place = inner
+    if "class_path" in place and last not in _PART:
+        place = place.setdefault("init_args", {})
+    place[last] = value
+
+
+class _Check:
+    def __init__(self, where: str, given: set[str]) -> None:
+        self.where, self.given = where, given
+
+    def whole(self, config: dict[str, Any]) -> None:
+        for key in config:
+            if key not in (*_SECTIONS, "seed_everything"):
+                raise SegcganError(
+                    f"{self._place(key)} is unknown{nearest(str(key), [*_SECTIONS, 'seed_everything'])}"
+                )
+        for name, kind in _SECTIONS.items():
+            self._section(name, config.get(name) or {}, kind)
+
+    def _section(self, name: str, content: Any, kind: Any) -> None:
+        known = _parameters(kind)
+        if not isinstance(content, dict):
+            listed = ", ".join(known)
+            raise SegcganError(f"{self._place(name)} is {content!r}; it must be a section with the keys {listed}")
+        self._arguments(name, content, known)
+        for key, value in content.items():
+            inner = f"{name}.{key}"
+            if inner in _NESTED and (value is not None or known[key].default is inspect.Parameter.empty):
+                self._section(inner, value, _NESTED[inner])
+            elif inner == "data.classes":
+                for item in value:
+                    self._section(inner, item, ClassSpec)
+            elif isinstance(value, dict) and "class_path" in value:
+                self._part(inner, value)
+            elif isinstance(value, str) and key in ("segmenter", "refiner", "gate"):
+                self._part(inner, {"class_path": value})
+
+    def _arguments(self, name: str, content: dict[str, Any], known: dict[str, inspect.Parameter]) -> None:
+        for key, value in content.items():
+            inner = f"{name}.{key}"
+            if key not in known:
+                raise SegcganError(f"{self._place(inner)} is unknown{nearest(str(key), known)}")
+            kind = known[key].annotation
+            if inner not in _NESTED and not _fits(value, kind):
+                raise SegcganError(f"{self._place(inner)} is {value!r}; it must be {_in_words(kind)}")
+        for key, parameter in known.items():
+            if parameter.default is parameter.empty and key not in content:
+                raise SegcganError(f"{self.where}: {name}.{key} is missing; add it")
+
+    def _part(self, name: str, spec: dict[str, Any]) -> None:
+        for key in spec:
+            if key not in _PART:
+                raise SegcganError(f"{self._place(f'{name}.{key}')} is unknown{nearest(str(key), _PART)}")
+        path = str(spec["class_path"])
+        place = self._place(f"{name}.class_path")
+        module, _, attribute = path.rpartition(".")
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))
+        try:
+            library = importlib.import_module(module)
+        except (ImportError, ValueError) as error:
+            cure = "write package.module.Class"
+            raise SegcganError(f"{place} {path!r} cannot be imported ({error}); {cure}") from error
+        kind = getattr(library, attribute, None)
+        if not inspect.isclass(kind):
+            classes = [
+                n for n, member in vars(library).items() if inspect.isclass(member) and not n.startswith("_")
+            ]
+            raise SegcganError(f"{place} {path!r} is no class{nearest(attribute, classes)}")
+        init = f"{name}.init_args"
+        arguments = spec.get("init_args", {})
+        if not isinstance(arguments, dict):
+            raise SegcganError(f"{self._place(init)} is {arguments!r}; it must be a section of arguments")
+        if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values()):
+            self._arguments(init, arguments, _parameters(kind))
+        if module.startswith("segmentation_models_pytorch") and "encoder_name" in arguments:
+            import segmentation_models_pytorch as smp
+
+            known, value = smp.encoders.get_encoder_names(), str(arguments["encoder_name"])
+            if value not in known and not value.startswith("tu-"):
+                place = self._place(f"{init}.encoder_name")
+                raise SegcganError(f"{place} {value!r} is unknown{nearest(value, known)}")
+
+    def _place(self, key: str) -> str:
+        """Name a key the way the user gave it: on the command line or in the file."""
+        short = key.replace(".init_args.", ".")
+        typed = [name for name in self.given if name in (key, short) or ("." not in key and name.startswith(f"{key}."))]
+        return f"--{typed[0]}" if typed else f"{self.where}: {key}"
+
+
+def _parameters(kind: Any) -> dict[str, inspect.Parameter]:
+    found = inspect.signature(kind).parameters.values()
+    return {p.name: p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tell whether a YAML value can become a ``kind``; kinds not known here are left to jsonargparse."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if kind is type(None) or kind is bool:
+        return isinstance(value, kind)
+    if kind in (int, float):
+        return _is_number(value, kind)
+    if kind is str:
+        return not isinstance(value, (dict, list, type(None)))
+    if origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            return False
+        if origin is tuple and ... not in inner:
+            return len(value) == len(inner) and all(map(_fits, value, inner))
+        return all(_fits(item, inner[0]) for item in value) if inner else True
+    return True
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return False
     try:
-        library = importlib.import_module(module or "segcgan")
-    except ImportError as error:
-        raise SegcganError(f"{where}: {name}.class_path {path!r} cannot be imported ({error})") from error
-    kind = getattr(library, attribute, None)
-    if not callable(kind):
-        classes = [n for n, member in vars(library).items() if inspect.isclass(member) and not n.startswith("_")]
-        raise SegcganError(f"{where}: {name}.class_path {path!r} does not exist{nearest(attribute, classes)}")
-    arguments = spec.get("init_args") or {}
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values())
-    if not takes_any:
-        _check_keys(where, f"{name}.init_args", arguments, _names(kind))
-    if module.startswith("segmentation_models_pytorch") and "encoder_name" in arguments:
-        import segmentation_models_pytorch as smp
-
-        known, value = smp.encoders.get_encoder_names(), str(arguments["encoder_name"])
-        if value not in known and not value.startswith("tu-"):
-            raise SegcganError(
-                f"{where}: {name}.init_args.encoder_name {value!r} is unknown{nearest(value, known)}"
-            )
+        return float(value) == kind(value)  # YAML reads 1e-4 as text
+    except (ValueError, OverflowError):
+        return False
 
 
-def _check_override(key: str, config: dict[str, Any]) -> None:
-    parts = key.split(".")
-    if parts[0] not in (*_SECTIONS, "seed_everything", "config"):
-        raise SegcganError(f"--{key} is unknown{nearest(parts[0], [*_SECTIONS, 'config', 'seed_everything'])}")
-    for depth in range(1, len(parts)):
-        head = ".".join(parts[:depth])
-        kind = _SECTIONS.get(head) or _NESTED.get(head)
-        if kind is not None and parts[depth].rstrip("+") not in _names(kind):
-            raise SegcganError(f"--{key} is unknown{nearest(parts[depth], _names(kind))}")
-
-
-def _check_keys(where: str, name: str, content: Iterable[str], known: list[str]) -> None:
-    for key in content:
-        if key not in known:
-            raise SegcganError(f"{where}: {f'{name}.' if name else ''}{key} is unknown{nearest(str(key), known)}")
-
-
-def _names(kind: Any) -> list[str]:
-    if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
-    return [name for name in inspect.signature(kind).parameters if name not in ("self", "args", "kwargs")]
+def _in_words(kind: Any) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(word for one in inner for word in _in_words(one).split(" or ")))
+    if origin is Literal:
+        return " or ".join(map(str, inner))
+    if origin is tuple:
+        return f"a list [{', '.join(map(_in_words, inner))}]"
+    return "a list" if origin is list else _WORDS.get(kind, getattr(kind, "__name__", str(kind)))

@@ -16,7 +16,13 @@ def quiet_lightning() -> None:
     """Silence advice that does not concern users of segcgan."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in ("LightningCLI's args", ".*does not have many workers", ".*Checkpoint directory", ".*logging interval", "Experiment logs"):
+    for text in (
+        "LightningCLI's args",
+        ".*does not have many workers",
+        ".*Checkpoint directory",
+        ".*logging interval",
+        "Experiment logs",
+    ):
         warnings.filterwarnings("ignore", text)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)

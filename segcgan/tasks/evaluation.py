@@ -7,6 +7,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from segcgan.case import Case
+from segcgan.data.module import SegmentationData
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import pool, unique, write_rows
@@ -19,9 +20,10 @@ from segcgan.tasks.console import log
 from segcgan.tasks.stage import StageCLI, join_tables
 
 
-def conclude(args: list[str], run: Run) -> None:
+def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
     """Fit the gate on the validation cases, score them, save the chain and write the report."""
     cli = StageCLI(args, "chain", run)
+    cli.datamodule.share(opened)
     task = cli.model
     task.segmenter.load_state_dict(load_file(run.weights("segmenter")))
     if task.refiner is not None and run.weights("refiner").exists():

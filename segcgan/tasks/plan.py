@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 import segcgan
 from segcgan.case import Case
 from segcgan.chain import Chain
+from segcgan.data.module import SegmentationData
 from segcgan.data.splits import write_splits
 from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
@@ -39,29 +40,31 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     Returns:
         The finished run.
     """
+    first = StageCLI(args, "segmenter")
+    first.datamodule.prepare_data()
+    first.datamodule.setup()  # what is wrong with the data is said before a run folder exists
     inherited = os.environ.get("SEGCGAN_RUN")  # set in the processes DDP starts, which must not make runs of their own
     run = Run(Path(inherited)) if inherited else _choose_run(args, config, runs)
     os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
     try:
-        _fit(args, run)
+        _fit(args, run, first)
     finally:
         if not inherited:
             del os.environ["SEGCGAN_RUN"]
     return run
 
 
-def _fit(args: list[str], run: Run) -> None:
-    first = StageCLI(args, "segmenter")
+def _fit(args: list[str], run: Run, first: StageCLI) -> None:
     plan = first.schedule.stages(first.model.refiner is not None)
     if _rank() == 0:
-        replace_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_check=True))
+        replace_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_none=False))
     for stage, epochs in plan.items():
         if run.finished(stage):
             log.info("%s: finished before, skipped", stage)
         else:
-            _train(args, run, stage, epochs)
+            _train(args, run, stage, epochs, first.datamodule)
     if not run.finished("chain"):
-        conclude(args, run)
+        conclude(args, run, first.datamodule)
 
 
 def _choose_run(args: list[str], config: Path, runs: Path) -> Run:
@@ -85,13 +88,14 @@ def _choose_run(args: list[str], config: Path, runs: Path) -> Run:
     return run
 
 
-def _train(args: list[str], run: Run, stage: str, epochs: int) -> None:
+def _train(args: list[str], run: Run, stage: str, epochs: int, opened: SegmentationData) -> None:
     """Run one stage to its end: fit, export the averaged weights of the best epoch, fill the bank."""
     begin = time.perf_counter()
     overrides: dict[str, Any] = {"trainer.max_epochs": epochs}
     if stage.startswith("fold-"):
         overrides["trainer.limit_val_batches"] = 0
     cli = StageCLI(args, stage, run, overrides)
+    cli.datamodule.share(opened)
     last = run.folder / "checkpoints" / stage / "last.ckpt"
     _describe(cli, run, stage, epochs)
     resume = last if last.exists() else None

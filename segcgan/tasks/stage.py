@@ -73,7 +73,7 @@ class StageCLI(LightningCLI):
         try:
             self._build(args, more)
         except (ArgumentError, TypeError, ValueError, KeyError, OSError) as error:
-            raise SegcganError(f"the config cannot be used: {one_sentence(error)}") from error
+            raise SegcganError(_cure(error)) from error
         self.datamodule.stage = stage
         self.datamodule.fold_count = self.schedule.folds if self.model.refiner is not None else 0
         if run is not None:
@@ -104,7 +104,10 @@ class StageCLI(LightningCLI):
         parser.add_class_arguments(Schedule, "plan")
 
     def before_instantiate_classes(self) -> None:
-        """Fall back to fp32 where bf16 would be emulated, which is many times slower."""
+        """Fall back to fp32 where bf16 would be emulated; fetch pretrained weights only where training starts."""
+        part = self.config.model.segmenter
+        if self.config.model.stage in ("refiner", "chain") and "encoder_weights" in (part.get("init_args") or {}):
+            part.init_args.encoder_weights = None
         precision, accelerator = str(self.config.trainer.precision), self.config.trainer.accelerator
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
         if "bf16" in precision and on_cpu and not _bf16_cpu():
@@ -182,6 +185,16 @@ def _bf16_cpu() -> bool:
         return True
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _cure(error: BaseException) -> str:
+    text = one_sentence(error)
+    if any(word in text for word in ("Hub", "urlopen", "huggingface")):
+        return (
+            "the pretrained encoder weights could not be downloaded (is there a network?); to train without them set "
+            "model.segmenter.init_args.encoder_weights: null"
+        )
+    return f"the config cannot be used: {text}"
 
 
 def one_sentence(error: BaseException) -> str:

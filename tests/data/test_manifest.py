@@ -95,7 +95,8 @@ def test_refused_manifests(folder):
 
 
 def test_labels_and_names(folder):
-    lines = ("image,mask,labels,case", "a.png,a_mask.png,liver=2;tumour=1,first", "b.png,b_mask.png,liver=1|2;tumour=9,")
+    lines = ["image,mask,labels,case"]
+    lines += ["a.png,a_mask.png,liver=2;tumour=1,first", "b.png,b_mask.png,liver=1|2;tumour=9,"]
     first, second = open_all(read(folder, *lines))
     assert (first.name, second.name) == ("first", "b")
     np.testing.assert_array_equal(first.read_reference(first.whole)[0, 0], [0, 2, 1, 0, 2, 1, 0, 2])
@@ -106,10 +107,10 @@ def test_label_values(tmp_path):
     assert label_values("", CLASSES, tmp_path) == [[0], [1], [2]]
     assert label_values("tumour = 5 | 6 ;", CLASSES, tmp_path) == [[0], [1], [5, 6]]
     assert CLASSES[2].values == [2]
-    with pytest.raises(SegcganError, match="labels name class 'livre'; did you mean 'liver'?"):
+    with pytest.raises(SegcganError, match=r"labels name class 'livre'; did you mean 'liver'?"):
         label_values("livre=5", CLASSES, tmp_path)
     for text in ("liver", "liver=", "liver=x", "liver=1.5"):
-        with pytest.raises(SegcganError, match=f"labels '{text}' should read name=value or name=value|value"):
+        with pytest.raises(SegcganError, match=rf"labels '{text}' should read name=value or name=value|value"):
             label_values(text, CLASSES, tmp_path)
 
 
@@ -123,7 +124,7 @@ def test_two_cases_of_one_name(folder):
     with pytest.raises(SegcganError) as error:
         open_all(read(folder, "image,case", "a.png,x", "b.png,x"))
     assert str(error.value) == "two cases are called 'x'; give them different names in column 'case'"
-    with pytest.raises(SegcganError, match="case 'x/y' names files, so it must not contain"):
+    with pytest.raises(SegcganError, match=r"case 'x/y' names files, so it must not contain"):
         open_all(read(folder, "image,case", "a.png,x/y"))
 
 
@@ -145,7 +146,7 @@ def test_windows_as_written(make_case):
             parse_window(text, case)
         assert str(error.value) == f"case 'a': window {text!r} should read y0:y1,x0:x1 or z0:z1,y0:y1,x0:x1"
     for text in ("3:3,0:8", "4:2,0:8", "0:7,0:8", "6:,0:8", "0:6,0:80"):
-        with pytest.raises(SegcganError, match="is not inside the image .*; correct it"):
+        with pytest.raises(SegcganError, match=r"is not inside the image .*; correct it"):
             parse_window(text, case)
 
 
@@ -230,7 +231,7 @@ def test_pairing_says_what_is_missing(tmp_path):
     text = f"{tmp_path}: expected folders 'images' and 'masks' (or a data.manifest); found neither"
     assert str(error.value) == text
     (tmp_path / "images").mkdir()
-    with pytest.raises(SegcganError, match="no readable image in .*images"):
+    with pytest.raises(SegcganError, match=r"no readable image in .*images"):
         pair_by_stem(tmp_path)
     image = png(tmp_path / "images" / "a.png")
     with pytest.raises(SegcganError) as error:

@@ -143,15 +143,17 @@ def test_a_given_coarse_mask_outranks_the_bank(root, tmp_path):
 
 def test_block_folds_of_a_single_training_image(tmp_path):
     pictures(tmp_path, count=3, size=(80, 30))
-    (tmp_path / "m.csv").write_text(
-        "image,mask,split\n" + "".join(f"images/p{i}.png,masks/p{i}.png,{s}\n" for i, s in enumerate(("train", "val", "test")))
-    )
+    lines = [f"images/p{i}.png,masks/p{i}.png,{split}" for i, split in enumerate(("train", "val", "test"))]
+    (tmp_path / "m.csv").write_text("\n".join(["image,mask,split", *lines]))
     data = ready(tmp_path, "fold-0", folds=2, images=Images(str(tmp_path), manifest="m.csv"))
     assert trained_on(data) == {"p0@56-80"}  # 40 rows are held out and one window, 16 rows, is left between
     batch = next(iter(data.train_dataloader()))
     assert batch.valid.any()
     data.stage = "refiner"
     assert trained_on(data) == {"p0@0-40", "p0@40-80"}
+    coarser = Sampling(patch=(16, 16), spacing=(1.5, 1.5))  # a window is then 24 rows of the file
+    images = Images(str(tmp_path), manifest="m.csv", spacing=[1, 1, 1])
+    assert trained_on(ready(tmp_path, "fold-0", folds=2, images=images, sampling=coarser)) == {"p0@64-80"}
 
 
 def test_a_manifest_is_found_in_the_root(root, tmp_path):
@@ -162,7 +164,7 @@ def test_a_manifest_is_found_in_the_root(root, tmp_path):
             writer.writerow([f"images/p{index}.png", f"masks/p{index}.png", split])
     data = ready(root, images=Images(str(root), manifest="mine.csv"))
     assert [case.split for case in data.cases] == ["train", "val", "test"]
-    with pytest.raises(SegcganError, match="data.images.manifest 'none.csv' was not found in "):
+    with pytest.raises(SegcganError, match=r"data.images.manifest 'none.csv' was not found in "):
         ready(root, images=Images(str(root), manifest="none.csv"))
 
 
@@ -187,7 +189,7 @@ def test_training_needs_both_splits(root):
 
 def test_missing_root(tmp_path, monkeypatch):
     missing = tmp_path / "none"
-    with pytest.raises(SegcganError, match=f"data.images.root '{missing}' does not exist; .*SEGCGAN_DATA"):
+    with pytest.raises(SegcganError, match=rf"data.images.root '{missing}' does not exist; .*SEGCGAN_DATA"):
         ready(missing)
 
 
@@ -208,7 +210,7 @@ def test_unknown_arguments_are_named(root):
     with pytest.raises(SegcganError) as error:
         make(root, augment={"flipp": True})
     assert str(error.value) == "data.augment.flipp is unknown; did you mean 'flip'?"
-    with pytest.raises(SegcganError, match="data.corruption.dropp is unknown; did you mean 'drop'?"):
+    with pytest.raises(SegcganError, match=r"data.corruption.dropp is unknown; did you mean 'drop'?"):
         make(root, corruption={"dropp": 0.5})
     assert make(root, corruption={"drop": 0.5}).corruption.drop == 0.5
 
@@ -217,12 +219,12 @@ def test_classes_are_at_least_two_with_names_of_their_own(root):
     with pytest.raises(SegcganError, match=r"data.classes lists 1 class\(es\); give the background and at least one"):
         SegmentationData(Images(str(root)), CLASSES[:1])
     twice = [*CLASSES, ClassSpec("thing", [1])]
-    with pytest.raises(SegcganError, match="data.classes lists the names .*; give every class a name of its own"):
+    with pytest.raises(SegcganError, match=r"data.classes lists the names .*; give every class a name of its own"):
         SegmentationData(Images(str(root)), twice)
 
 
 def test_loaders_before_setup(root):
-    with pytest.raises(RuntimeError, match="setup"):
+    with pytest.raises(RuntimeError, match=r"setup"):
         make(root).train_dataloader()
 
 

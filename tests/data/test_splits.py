@@ -66,9 +66,7 @@ def test_some_splits_given_and_others_not(grouped):
     cases[0].split = "train"
     with pytest.raises(SegcganError) as error:
         assign_splits(cases, 0.2, 0.2, 0)
-    assert str(error.value) == (
-        "case 'c1-0' has no split but others have; fill the column 'split' for all cases or for none"
-    )
+    assert str(error.value) == "case 'c1-0' has no split but others have; fill the column 'split' for all or for none"
 
 
 @pytest.mark.parametrize("groups", [1, 2])

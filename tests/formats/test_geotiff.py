@@ -352,3 +352,10 @@ def test_real_scenes(shared_data):
     chip = open_case(shared_data / "water_multispectral" / "images" / "008.tif")
     mask = open_labels(shared_data / "water_multispectral" / "masks" / "008.png", chip)(chip.whole)
     assert (chip.channels, chip.geometry.unit, set(np.unique(mask))) == (12, "px", {0, 1})
+
+
+def test_labels_that_declare_0_as_nodata_keep_their_background(tmp_path):
+    array = np.array([[[0, 1], [1, 0]]], np.uint8)
+    case = open_case(save(tmp_path / "i.tif", array + 1))
+    labels = open_labels(save(tmp_path / "m.tif", array, nodata=0), case)
+    np.testing.assert_array_equal(labels(case.whole), array)

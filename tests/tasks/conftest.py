@@ -27,7 +27,9 @@ def tiny(tmp_path: Path) -> Path:
     write_discs(tmp_path / "data")
     config = {
         "seed_everything": 3,
-        "plan": {"folds": 2, "fold_epochs": 1, "segmenter_epochs": 3, "refiner_epochs": 2, "runs": str(tmp_path / "runs")},
+        "plan": {
+            "folds": 2, "fold_epochs": 1, "segmenter_epochs": 3, "refiner_epochs": 2, "runs": str(tmp_path / "runs")
+        },
         "model": {
             "segmenter": {
                 "class_path": "torch.nn.Conv2d",

@@ -25,7 +25,8 @@ def test_fit_leaves_a_complete_run(tiny: Path, capsys: pytest.CaptureFixture[str
     assert main(["fit", "--config", str(tiny)]) == 0
     assert "Boundary IoU" in capsys.readouterr().out
     run = run_of(tiny)
-    for name in ("config.yaml", "run.json", "splits.csv", "metrics.csv", "cases_val.csv", "report.html", "chain.safetensors"):
+    expected = "config.yaml run.json splits.csv metrics.csv cases_val.csv report.html chain.json chain.safetensors"
+    for name in expected.split():
         assert (run.folder / name).is_file(), name
     assert [run.finished(s) for s in ("fold-0", "fold-1", "segmenter", "refiner", "chain")] == [True] * 5
     assert sorted(p.name for p in (run.folder / "previews").glob("val_*")) >= ["val_best.png"]

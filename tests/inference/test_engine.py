@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+import torch
+
+from segcgan.case import IGNORE
+from segcgan.errors import SegcganError
+from segcgan.inference.engine import predict_case
+from segcgan.inference.store import DiskStore, MemoryStore
+from segcgan.inference.windows import Windows
+
+LAYERS = ("coarse", "p_coarse", "refined", "p_refined")
+
+
+class Stop(Exception):
+    pass
+
+
+def run(case, chain, strip=None, store=None, **options):
+    return predict_case(case, chain, store or MemoryStore(), windows=Windows(strip=strip), **options)
+
+
+def layers(outcome, names=LAYERS):
+    return {name: outcome.read(name, outcome.case.whole) for name in names}
+
+
+def same(one, other, names=LAYERS):
+    for name in names:
+        np.testing.assert_array_equal(
+            one.read(name, one.case.whole), other.read(name, other.case.whole), err_msg=name
+        )
+
+
+STREAMED = {
+    "scene": {"shape": (1, 103, 37)},
+    "scene with a hole": {"shape": (1, 103, 37), "hole": (slice(0, 1), slice(30, 75), slice(0, 37))},
+    "smaller than the patch": {"shape": (1, 9, 5)},
+    "volume": {"shape": (7, 33, 41)},
+    "volume, three slices seen": {"shape": (7, 20, 19), "context": 1},
+    "volume with empty slices": {"shape": (9, 20, 19), "hole": (slice(3, 6), slice(0, 20), slice(0, 19))},
+    "resampled finer": {"shape": (1, 71, 37), "spacing": (0.55, 0.7)},
+    "resampled coarser": {"shape": (5, 50, 37), "spacing": (1.9, 1.37)},
+}
+
+
+@pytest.mark.parametrize("refiner", ["residual", "noisy"])
+@pytest.mark.parametrize("name", STREAMED)
+def test_streamed_equals_whole_in_memory(case, chain, name, refiner):
+    given = dict(STREAMED[name])
+    made = chain(context=given.pop("context", 0), spacing=given.pop("spacing", None), refiner=refiner)
+    one = case(**given)
+    whole = run(one, made, samples=3)
+    assert len(whole.plan.strips) == 1
+    for strip in (1, 700):
+        streamed = run(one, made, strip, samples=3)
+        assert len(streamed.plan.strips) > 1 or one.shape == (1, 9, 5)
+        same(whole, streamed)
+    if refiner == "residual":
+        assert (whole.read("coarse", one.whole) != whole.read("refined", one.whole)).any()
+
+
+def test_stochastic_samples_average_and_depend_on_seed_only(case, chain):
+    one, made = case((3, 30, 30)), chain(refiner="noisy")
+    eight = run(one, made, samples=8)
+    same(eight, run(one, made, 1, samples=8))
+    for other in (run(one, made, samples=8, seed=1), run(one, made, samples=1)):
+        assert (eight.read("p_refined", one.whole) != other.read("p_refined", one.whole)).any()
+
+
+def test_noise_of_a_block_of_a_case_lines_up_with_the_stride(case, chain):
+    part = case((1, 60, 40)).part((slice(0, 1), slice(7, 55), slice(3, 40)), "case@7-55")
+    same(run(part, chain(refiner="noisy")), run(part, chain(refiner="noisy"), 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 90, 66), (2, 40, 66)])
+def test_finite_reach_has_no_seams(case, chain, with_coarse, shape):
+    """Against one tile over everything, whatever the size of the tiles."""
+    one = with_coarse(case(shape))
+    huge = run(one, chain(patch=(96, 96), refiner="residual", segmenter=None))
+    assert huge.plan.core[1] == 66
+    for patch in ((16, 16), (10, 30), (24, 12)):
+        tiled = run(one, chain(patch=patch, refiner="residual", segmenter=None), 1)
+        assert tiled.plan.core[1] < 66
+        np.testing.assert_array_equal(tiled.read("refined", one.whole), huge.read("refined", one.whole))
+        apart = tiled.read("p_refined", one.whole).astype(int) - huge.read("p_refined", one.whole)
+        assert np.abs(apart).max() <= 1  # rounding to bytes
+        assert np.count_nonzero(apart) < 1e-3 * apart.size
+
+
+def test_an_understated_reach_shows_as_a_seam(case, chain, with_coarse):
+    one, short = with_coarse(case((1, 90, 66))), chain(refiner="residual", segmenter=None)
+    huge = run(one, chain(patch=(96, 96), refiner="residual", segmenter=None))
+    short.refiner.reach = 0
+    apart = run(one, short).read("p_refined", one.whole).astype(int) - huge.read("p_refined", one.whole)
+    assert np.abs(apart).max() > 1
+
+
+def test_given_coarse_masks_replace_the_segmenter(case, chain, with_coarse):
+    one = with_coarse(case((2, 30, 20)))
+    outcome = run(one, chain(refiner="residual", segmenter=None), 1)
+    expected = np.rint(one.read_coarse(one.whole) * 254).astype(np.uint8)
+    np.testing.assert_array_equal(outcome.read("p_coarse", one.whole), expected)
+    made = chain(refiner="residual")
+    run(one, made)
+    assert made.segmenter.seen == 0
+
+
+def test_without_segmenter_and_coarse_mask_it_says_what_is_missing(case, chain):
+    with pytest.raises(SegcganError, match="no segmenter: give coarse masks"):
+        run(case(), chain(refiner="residual", segmenter=None))
+
+
+def test_coarse_masks_of_another_number_of_classes(case, chain, with_coarse):
+    with pytest.raises(SegcganError, match=r"coarse mask .*has 3 classes but the chain has 2"):
+        run(with_coarse(case(), classes=3), chain(refiner="residual"))
+
+
+def test_windows_without_valid_pixels_are_never_computed(case, chain):
+    full, empty = chain(), chain()
+    run(case((1, 64, 64)), full)
+    run(case((1, 64, 64), hole=(slice(0, 1), slice(0, 64), slice(0, 32))), empty)
+    assert 0 < empty.segmenter.seen < 0.75 * full.segmenter.seen
+
+
+@pytest.mark.parametrize("strip", [None, 1])
+def test_a_case_of_nodata_is_all_nodata_and_free(case, chain, choose, strip):
+    one = case((1, 40, 30), hole=(slice(0, 1), slice(0, 40), slice(0, 30)))
+    made = chain(refiner="residual", gate=choose(True))
+    outcome = run(one, made, strip)
+    assert made.segmenter.seen == 0
+    assert all((layer == IGNORE).all() for layer in layers(outcome).values())
+
+
+def test_invalid_exactly_where_the_image_is(case, chain):
+    one = case((1, 50, 40), hole=(slice(0, 1), slice(13, 31), slice(5, 17)))
+    for layer in layers(run(one, chain(refiner="residual"), 1)).values():
+        np.testing.assert_array_equal((layer == IGNORE).reshape(-1, 50, 40).all(0), ~one.reader.valid[0, 0])
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_the_gate_chooses_on_the_evidence_of_the_whole_case(case, chain, choose, accept):
+    one = case((1, 60, 40), hole=(slice(0, 1), slice(0, 3), slice(0, 40)))
+    outcome = run(one, chain(refiner="residual", gate=choose(accept)), 1)
+    assert (outcome.accepted, outcome.reason) == (accept, f"chosen: {accept}")
+    differ = outcome.read("coarse", one.whole) != outcome.read("refined", one.whole)
+    np.testing.assert_array_equal(outcome.evidence, [differ.sum(), 57 * 40])
+    kept = "refined" if accept else "coarse"
+    np.testing.assert_array_equal(outcome.read("chosen", one.whole), outcome.read(kept, one.whole))
+    np.testing.assert_array_equal(outcome.read("p_chosen", one.whole), outcome.read(f"p_{kept}", one.whole))
+
+
+def test_without_gate_or_refiner(case, chain):
+    assert run(case(), chain(refiner="residual")).reason == "no gate: always refined"
+    outcome = run(case(), chain())
+    assert (outcome.accepted, outcome.reason) == (False, "no refiner")
+    outcome.read("chosen", outcome.case.whole)
+
+
+def test_windows_of_the_result_are_parts_of_the_whole(case, chain):
+    one = case((7, 20, 30))
+    outcome = run(one, chain(), 1300)
+    window = (slice(1, 6), slice(3, 20), slice(7, 9))
+    np.testing.assert_array_equal(outcome.read("coarse", window), outcome.read("coarse", one.whole)[window])
+
+
+@pytest.mark.parametrize("shape", [(1, 103, 37), (6, 20, 20)])
+def test_an_interrupted_prediction_goes_on_where_it_was(case, chain, tmp_path, shape):
+    one, made = case(shape), chain(refiner="residual")
+    whole = run(one, made, 1)
+    computed = []
+
+    def stop(done, total):
+        computed.append(done)
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(one, made, 1, DiskStore(tmp_path / "strips", "tag"), progress=stop)
+    store = DiskStore(tmp_path / "strips", "tag")
+    assert [store.has(i) for i in range(len(whole.plan.strips))] == [i < 3 for i in range(len(whole.plan.strips))]
+    again = chain(refiner="residual")
+    resumed = run(one, again, 1, store)
+    assert again.segmenter.seen < made.segmenter.seen
+    same(whole, resumed)
+    before = again.segmenter.seen
+    run(one, again, 1, DiskStore(tmp_path / "strips", "tag"))
+    assert again.segmenter.seen == before
+
+
+def test_a_missing_strip_in_the_middle_is_filled_in(case, chain, tmp_path):
+    one, made = case((1, 103, 37)), chain(refiner="residual")
+    store = DiskStore(tmp_path / "strips", "tag")
+    whole = layers(run(one, made, 1, store))
+    (tmp_path / "strips/strip_000003.npz").unlink()
+    filled = layers(run(one, made, 1, DiskStore(tmp_path / "strips", "tag")))
+    for name, layer in whole.items():
+        np.testing.assert_array_equal(layer, filled[name])
+
+
+def test_another_number_of_channels(case, chain):
+    with pytest.raises(SegcganError, match=r"case.png has 3 channel\(s\) but the run was trained on 1; give such"):
+        run(case(channels=3), chain())
+
+
+def test_a_segmenter_with_another_number_of_classes(case, chain):
+    with pytest.raises(SegcganError, match=r"returns 5 classes but data.classes lists 2; make them equal"):
+        run(case(), chain(segmenter=torch.nn.Conv2d(1, 5, 1)))

@@ -1,0 +1,64 @@
+"""Every shipped config runs from end to end for a few steps, on a few of the images it names."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segcgan.cli import main
+from segcgan.runs import Run
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+FEW = {
+    "aerial_buildings": [
+        'west,train/images/kampala_west.tif,train/labels/kampala_west.geojson,w,train,"0:900,0:300"',
+        'south,train/images/kampala_west.tif,train/labels/kampala_west.geojson,s,val,"1804:2000,0:200"',
+        'east,test/images/kampala_east.tif,test/labels/kampala_east.geojson,e,test,"0:200,268:500"',
+    ],
+    "ct_liver": [
+        'lower,chaos_set3/dicom,chaos_set3/reference_png,c,train,"20:36,100:350,50:300"',
+        'upper,chaos_set3/dicom,chaos_set3/reference_png,c,val,"60:62,100:350,50:300"',
+        'other,chaos_set3/dicom,chaos_set3/reference_png,c,test,"64:66,100:350,50:300"',
+    ],
+}
+
+
+def a_few(name: str, root: Path, folder: Path) -> list[str]:
+    """Return overrides that restrict a config to a few images."""
+    if name == "smoke":
+        return [f"--data.images.root={folder / 'phantoms'}"]
+    path = folder / f"{name}.csv"
+    if name == "cardiac_mr":
+        lines = (CONFIGS / "manifests" / "cardiac_mr.csv").read_text().splitlines()
+        kept = [*lines[1:4], *lines[40:43]]
+        for split in ("val", "test"):
+            kept += [line for line in lines if line.endswith(split)][:2]
+        path.write_text("\n".join([lines[0], *kept]))
+    else:
+        path.write_text("\n".join(["case,image,mask,group,split,window", *FEW[name]]))
+    return [f"--data.images.manifest={path}", f"--data.images.root={root / name}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_config_runs_from_end_to_end(name: str, shared_data: Path, tmp_path: Path) -> None:
+    options = ["--config", f"{name}.yaml", f"--plan.runs={tmp_path / 'runs'}", "--data.sampling.steps=1"]
+    options += ["--data.sampling.batch_size=2", *a_few(name, shared_data, tmp_path)]
+    options += [f"--plan.{stage}_epochs=1" for stage in ("fold", "segmenter", "refiner")]
+    assert main(["fit", *options]) == 0
+    assert main(["test", *options]) == 0
+    run = Run.find(tmp_path / "runs" / name)
+    assert (run.folder / "scores_test.json").is_file()
+    assert (run.folder / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_config_header_says_what_it_needs(path: Path) -> None:
+    text = path.read_text()
+    header = text[: text.index("seed_everything")]
+    assert header.startswith(f"# {path.stem}")
+    for word in ("data:", "command:", "shrink:"):
+        assert word in header
+    assert len(text.splitlines()) <= 60
+    assert yaml.safe_load(text)["model"]["segmenter"]["init_args"]["encoder_weights"] is None
