@@ -84,4 +84,12 @@ class Chain:
             return self.refiner.eval().refine(moved, Noise(seed, sample, moved)).float().cpu()
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16 and has_bf16(self.device.type))
+
+
+def has_bf16(device: str) -> bool:
+    """Tell whether a kind of device computes in bfloat16; a CPU without it emulates it, many times slower."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -17,7 +17,7 @@ class ClassSpec:
 
     Args:
         name: as shown in tables, legends and file tags.
-        values: label values in the reference that mean this class.
+        values: label values in the reference that mean this class; none = its index in the list.
         colour: ``#rrggbb``, for previews and GeoTIFF colour tables.
         snomed: ``"code|meaning"`` for DICOM SEG, e.g. ``"10200004|Liver"``.
     """

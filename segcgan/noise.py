@@ -51,6 +51,8 @@ class Noise:
     def normal(self, key: str, channels: int, size: tuple[int, ...], stride: int = 1) -> Tensor:
         """Return standard normal noise (B, channels, *size) for a feature map at ``1 / stride`` resolution.
 
+        The stride is not part of the hash: use another ``key`` at every resolution.
+
         Raises:
             ValueError: a window does not start at a multiple of ``stride``.
         """

@@ -8,6 +8,7 @@ other value); ``group`` patient or scene; ``split`` train | val | test; ``window
 """
 
 import csv
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import REST, ClassSpec, to_indices
 from segcgan.errors import SegcganError, nearest
 from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability
+
+log = logging.getLogger("segcgan")
 
 COLUMNS = ("case", "image", "mask", "labels", "group", "split", "window", "coarse")
 SPLITS = ("train", "val", "test")
@@ -78,9 +81,12 @@ def read_manifest(path: Path, root: Path) -> list[Row]:
                 raise SegcganError(f"{path}: unknown column {column!r}{nearest(column, COLUMNS)}")
         if "image" not in reader.fieldnames:
             raise SegcganError(f"{path}: has no column 'image'; the columns are {', '.join(COLUMNS)}")
-        lines = list(reader)
+        try:
+            lines = [(reader.line_num, line) for line in reader]
+        except UnicodeDecodeError as error:
+            raise SegcganError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     rows = []
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         if None in line:
             raise SegcganError(f'{path}, line {number}: more values than columns; quote commas as in "0:9,0:9"')
         said: dict[str, Any] = {key: (value or "").strip() for key, value in line.items()}
@@ -107,6 +113,8 @@ def pair_by_stem(root: Path) -> list[Row]:
 
     With ``root/train|val|test/images`` the folder names give the splits.
 
+    What is no readable image is logged and left out.
+
     Raises:
         SegcganError: nothing found, or an image without a mask.
     """
@@ -120,7 +128,9 @@ def pair_by_stem(root: Path) -> list[Row]:
         beside = SIDECARS - VECTORS  # the world file or the index of a mask is none
         files = sorted((folder / "masks").glob("*"))
         masks = {_stem(path): path for path in files if path.suffix.lower() not in beside}
-        sources, _ = discover(folder / "images")
+        sources, rejected = discover(folder / "images")
+        for item in rejected:
+            log.warning("left out: %s", item.reason)
         for source in sources:
             mask = masks.get(source.name) or masks.get(_stem(source.path))
             if mask is None:
@@ -159,7 +169,7 @@ def open_rows(
                 open_labels(row.mask, case), label_values(row.labels, classes, row.mask), str(row.mask)
             )
         if row.coarse is not None:
-            case.coarse = open_coarse(row.coarse, case, classes)
+            case.coarse = open_coarse(row.coarse, case, classes, row.labels)
         case.group, case.split = row.group or case.group or case.name, row.split
         if row.window:
             case = case.part(parse_window(row.window, case), row.case or case.name)
@@ -173,17 +183,26 @@ def open_rows(
     return cases
 
 
-def open_coarse(path: Path, case: Case, classes: list[ClassSpec]) -> Callable[[Window], Array]:
-    """Open a coarse mask made elsewhere: probabilities, or class labels turned into one-hot."""
+def open_coarse(path: Path, case: Case, classes: list[ClassSpec], labels: str = "") -> Callable[[Window], Array]:
+    """Open a coarse mask made elsewhere, as probabilities (K, d, h, w).
+
+    Args:
+        path: ``X_probability.*`` and ``X_mask.*`` are read as segcgan writes them (class indices); other files hold
+            label values like the references.
+        case: whose grid it is on.
+        classes: index 0 is the background.
+        labels: of the manifest, for label values.
+    """
     if "_probability." in path.name:
         return open_probability(path, case)
-    values = [spec.values or [index] for index, spec in enumerate(classes)]
+    own = "_mask." in path.name or "_mask_coarse." in path.name
+    values = [[index] for index in range(len(classes))] if own else label_values(labels, classes, path)
     return OneHot(ClassIndices(open_labels(path, case), values, str(path)), len(classes))
 
 
 def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[list[int]]:
     """Return the label values of each class, with the per-case ``labels`` ("liver=5|6;tumour=2") taking precedence."""
-    values = {spec.name: list(spec.values) for spec in classes}
+    values = {spec.name: list(spec.values) or [index] for index, spec in enumerate(classes)}
     for item in filter(None, labels.split(";")):
         name, _, listed = item.partition("=")
         if name.strip() not in values:

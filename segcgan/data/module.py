@@ -2,22 +2,23 @@
 
 import inspect
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from segcgan.batch import Batch, collate
-from segcgan.case import Array, Case, Window
+from segcgan.case import Case
 from segcgan.classes import ClassSpec
 from segcgan.data.augment import Augment
+from segcgan.data.bank import Banked
 from segcgan.data.corruptions import Corruption
-from segcgan.data.manifest import open_rows, pair_by_stem, read_manifest
+from segcgan.data.manifest import SPLITS, open_rows, pair_by_stem, read_manifest
 from segcgan.data.normalisation import Normalisation, fit_normalisation
 from segcgan.data.patches import EpochSampler, PatchDataset, Sampling
 from segcgan.data.phantoms import write_phantoms
@@ -31,8 +32,8 @@ class Images:
 
     Args:
         root: folder; ``$SEGCGAN_DATA`` stands for the shared images (default ``../shared/data``).
-        manifest: CSV (see :mod:`segcgan.data.manifest`), looked for in ``root``, beside the config and in the
-            package; None = pair ``images/X`` with ``masks/X``.
+        manifest: CSV (see :mod:`segcgan.data.manifest`), looked for in ``root``, in the current folder and in
+            the package; None = pair ``images/X`` with ``masks/X``.
         spacing: [slice, row, column] of files that know none.
         unit: of ``spacing``.
         orientation: "canonical" (axial, LPS) or "acquired"; scans only.
@@ -62,21 +63,6 @@ class Intensity:
 
     clip: list[float] | None = None
     percentiles: tuple[float, float] = (0.5, 99.5)
-
-
-@dataclass(frozen=True)
-class Banked:
-    """Reads a coarse mask from the bank of out-of-fold predictions; windows are absolute in the file."""
-
-    path: Path
-    start: tuple[int, int, int]
-
-    def __call__(self, window: Window) -> Array:
-        """Return probabilities (K, d, h, w) float32; 0 where nothing was predicted."""
-        stored = np.load(self.path, mmap_mode="r")
-        z, y, x = (slice(p.start - o, p.stop - o) for p, o in zip(window, self.start, strict=True))
-        values = stored[:, z, y, x]
-        return np.where(values == 255, 0, values).astype(np.float32) / 254
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -132,7 +118,7 @@ class SegmentationData(pl.LightningDataModule):
             write_phantoms(self.root, self.images.phantoms, cases=12)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the cases, split them, fit the normalisation. Opening is lazy: no pixels are kept."""
+        """Open the cases (no pixels are kept), split them, fit the normalisation unless one was given."""
         if self.cases:
             return
         if not self.root.is_dir():
@@ -140,20 +126,24 @@ class SegmentationData(pl.LightningDataModule):
             raise SegcganError(msg)
         rows = read_manifest(self._manifest(), self.root) if self.images.manifest else pair_by_stem(self.root)
         spec = self.images
-        self.cases = open_rows(rows, self.classes, spec.spacing, spec.unit, spec.orientation)
-        assign_splits(self.cases, spec.val, spec.test, self.seed)
-        for case in self.split("train") + self.split("val"):
-            if case.reference is None:
+        cases = open_rows(rows, self.classes, spec.spacing, spec.unit, spec.orientation)
+        assign_splits(cases, spec.val, spec.test, self.seed)
+        for case in cases:
+            if case.split != "test" and case.reference is None:
                 raise SegcganError(f"case {case.name!r} is for training but has no mask; add one or take it out")
-        if not self.split("train") or not self.split("val"):
-            counts = ", ".join(f"{name}: {len(self.split(name))}" for name in ("train", "val", "test"))
-            raise SegcganError(f"training needs cases in the splits train and val; there are {counts}")
-        clip, percentiles = self.intensity.clip, list(self.intensity.percentiles)
-        self.normalisation = fit_normalisation(self.split("train"), clip, percentiles, self.seed)
+        counts = Counter(case.split for case in cases)
+        if not counts["train"] or not counts["val"]:
+            found = ", ".join(f"{name}: {counts[name]}" for name in SPLITS)
+            msg = f"training needs cases in the splits train and val; there are {found}; name them in a manifest"
+            raise SegcganError(msg)
+        train = [case for case in cases if case.split == "train"]
+        if self.normalisation is None:
+            clip, percentiles = self.intensity.clip, list(self.intensity.percentiles)
+            self.normalisation = fit_normalisation(train, clip, percentiles, self.seed)
         if self.fold_count:
-            window = max(self.sampling.extent(case)[0] for case in self.split("train"))
-            margin = (2 * self.sampling.context + 3, window)
-            self.folds = make_folds(self.split("train"), self.fold_count, margin)
+            window = max(self.sampling.extent(case)[0] for case in train)
+            self.folds = make_folds(train, self.fold_count, (2 * self.sampling.context + 3, window))
+        self.cases = cases
 
     def share(self, other: "SegmentationData") -> None:
         """Take over the open cases, folds and normalisation of another stage's data module."""
@@ -193,7 +183,6 @@ class SegmentationData(pl.LightningDataModule):
             num_workers=workers,
             collate_fn=collate,
             persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[Case]:
@@ -211,10 +200,16 @@ class SegmentationData(pl.LightningDataModule):
         return batch.to(device, non_blocking=True) if isinstance(batch, Batch) else batch
 
     def banked(self, case: Case) -> Case:
-        """Return the case with its coarse mask from the bank, if it is there and nobody else gave one."""
-        path = None if self.bank is None else self.bank / f"{case.name}.npy"
-        if case.coarse is not None or path is None or not path.exists():
+        """Return the case with its coarse mask from the bank, unless somebody else gave one.
+
+        Raises:
+            SegcganError: the bank lacks the case.
+        """
+        if case.coarse is not None or self.bank is None:
             return case
+        path = self.bank / f"{case.name}.npy"
+        if not path.exists():
+            raise SegcganError(f"{path} is missing: the refiner would learn from corruptions alone; start a new run")
         return replace(case, coarse=Banked(path, case.start))
 
     @property

@@ -44,7 +44,7 @@ def assign_splits(cases: Sequence[Case], val: float, test: float, seed: int) -> 
     if n_val + n_test >= len(groups):
         msg = (
             f"{len(groups)} group(s) cannot be split into training, {n_val} for validation and {n_test} for testing; "
-            "add cases, or name the splits in a manifest (column 'window' divides a single scan or scene)"
+            "add cases, or name groups and splits in a manifest (column 'window' divides a single scan or scene)"
         )
         raise SegcganError(msg)
     names = {groups[i]: "val" for i in order[:n_val]} | {groups[i]: "test" for i in order[n_val : n_val + n_test]}

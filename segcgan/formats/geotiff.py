@@ -76,8 +76,8 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
 def open_labels(path: Path, case: Case) -> LabelReader:
     """Open a one-band label raster on the grid of ``case``.
 
-    The label's nodata value means "unknown" (``IGNORE``), except 0: GIS programs declare the background so. A file without georeference is
-    accepted when its size is that of the image.
+    The label's nodata value means "unknown" (``IGNORE``), except 0: GIS programs declare the background so. A file
+    without georeference is accepted when its size is that of the image.
 
     Raises:
         SegcganError: unreadable, another grid, or several bands.

@@ -50,7 +50,8 @@ def check_config(path: Path, overrides: list[str]) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SegcganError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
+        why = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SegcganError(f"{path}{line}: not valid YAML ({why})") from error
     except UnicodeDecodeError as error:
         raise SegcganError(f"{path} is no text; give a YAML config (segcgan info lists them)") from error
     if not isinstance(config, dict):
@@ -155,9 +156,7 @@ class _Check:
             raise SegcganError(f"{place} {path!r} cannot be imported ({error}); {cure}") from error
         kind = getattr(library, attribute, None)
         if not inspect.isclass(kind):
-            classes = [
-                n for n, member in vars(library).items() if inspect.isclass(member) and not n.startswith("_")
-            ]
+            classes = [n for n, member in vars(library).items() if inspect.isclass(member) and not n.startswith("_")]
             raise SegcganError(f"{place} {path!r} is no class{nearest(attribute, classes)}")
         init = f"{name}.init_args"
         arguments = spec.get("init_args", {})
@@ -175,8 +174,8 @@ class _Check:
 
     def _place(self, key: str) -> str:
         """Name a key the way the user gave it: on the command line or in the file."""
-        short = key.replace(".init_args.", ".")
-        typed = [name for name in self.given if name in (key, short) or ("." not in key and name.startswith(f"{key}."))]
+        same = {key, key.replace(".init_args.", "."), key.removesuffix(".class_path")}
+        typed = [name for name in self.given if name in same or ("." not in key and name.startswith(f"{key}."))]
         return f"--{typed[0]}" if typed else f"{self.where}: {key}"
 
 

@@ -15,7 +15,7 @@ from segcgan.metrics.summary import Table, exemplars, summarise, table
 from segcgan.report.figures import strip
 from segcgan.report.framing import best_slice, focus
 from segcgan.report.page import write_run_report
-from segcgan.runs import Run, save_chain, write_json
+from segcgan.runs import Run, load, save_chain, write_json
 from segcgan.tasks.console import log
 from segcgan.tasks.stage import StageCLI, join_tables
 
@@ -26,8 +26,10 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
     cli.datamodule.share(opened)
     task = cli.model
     task.segmenter.load_state_dict(load_file(run.weights("segmenter")))
-    if task.refiner is not None and run.weights("refiner").exists():
+    if run.weights("refiner").exists() and task.refiner is not None:
         task.refiner.load_state_dict(load_file(run.weights("refiner")))
+    else:
+        task.refiner = task.gate = None  # plan.refiner_epochs: 0
     cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if task.gate is not None and task.refiner is not None:
         said = task.gate.fit(list(task.units.values()))
@@ -52,13 +54,13 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
     """
     cli = StageCLI(args, "chain", run)
     task = cli.model
-    tensors = load_file(run.folder / "chain.safetensors")
+    # the config names these classes itself and was just obeyed, so loading may trust them too
+    roots = {spec["class_path"].partition(".")[0] for spec in cli.specs().values() if spec}
+    stored = load(run.folder, trust=roots)
     for name in ("segmenter", "refiner", "gate"):
-        part = getattr(task, name)
-        if part is not None:
-            part.load_state_dict(
-                {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-            )
+        part = getattr(stored, name)
+        setattr(task, name, part if part is None else part.to(task.device))
+    cli.datamodule.normalisation = stored.normalisation
     cli.datamodule.evaluated = split
     cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
     return _publish(cli, run, split)

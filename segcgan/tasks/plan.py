@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 import segcgan
 from segcgan.case import Case
 from segcgan.chain import Chain
+from segcgan.data.bank import write_bank
 from segcgan.data.module import SegmentationData
 from segcgan.data.splits import write_splits
 from segcgan.errors import SegcganError
@@ -157,11 +158,7 @@ def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
 
 def _bank_case(case: Case, chain: Chain, bank: Path, cli: StageCLI) -> float:
     outcome = predict_case(case, chain, MemoryStore(), seed=cli.datamodule.seed)
-    path = bank / f"{case.name}.npy"
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.save(stream, outcome.read("p_coarse", case.whole))
-    part.replace(path)
+    write_bank(bank / f"{case.name}.npy", outcome.read("p_coarse", case.whole))
     labels = outcome.read("coarse", case.whole)
     masks = {"reference": case.read_reference(case.whole), "coarse": np.where(labels == 255, 0, labels)}
     valid = labels != 255

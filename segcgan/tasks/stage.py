@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from segcgan.chain import has_bf16
 from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
 from segcgan.runs import Run
@@ -75,7 +75,8 @@ class StageCLI(LightningCLI):
         except (ArgumentError, TypeError, ValueError, KeyError, OSError) as error:
             raise SegcganError(_cure(error)) from error
         self.datamodule.stage = stage
-        self.datamodule.fold_count = self.schedule.folds if self.model.refiner is not None else 0
+        stages = self.schedule.stages(self.model.refiner is not None)
+        self.datamodule.fold_count = sum(name.startswith("fold-") for name in stages)
         if run is not None:
             self.datamodule.bank = run.folder / "bank"
             self._equip(stage, run)
@@ -110,7 +111,7 @@ class StageCLI(LightningCLI):
             part.init_args.encoder_weights = None
         precision, accelerator = str(self.config.trainer.precision), self.config.trainer.accelerator
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
-        if "bf16" in precision and on_cpu and not _bf16_cpu():
+        if "bf16" in precision and on_cpu and not has_bf16("cpu"):
             if self.config.model.stage == "segmenter":
                 log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
             self.config.trainer.precision = "32-true"
@@ -178,13 +179,6 @@ def join_tables(files: dict[Path, dict[str, str]], target: Path) -> None:
         writer.writeheader()
         writer.writerows(lines)
     part.replace(target)
-
-
-def _bf16_cpu() -> bool:
-    if os.environ.get("SEGCGAN_FORCE_BF16"):
-        return True
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _cure(error: BaseException) -> str:

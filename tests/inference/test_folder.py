@@ -1,5 +1,4 @@
 import csv
-import os
 import re
 
 import numpy as np
@@ -71,9 +70,10 @@ def test_the_mask_is_the_one_the_gate_chose(images, tmp_path, made, choose, acce
     made.gate = choose(accept)
     row = go(images / "scene_1.tif", tmp_path / "out", made)[0]
     assert (row.mask, row.reason) == ("refined" if accept else "coarse", f"chosen: {accept}")
-    with rasterio.open(tmp_path / "out/scene_1_mask.tif") as a, rasterio.open(
-        tmp_path / "out/scene_1_mask_coarse.tif"
-    ) as b:
+    with (
+        rasterio.open(tmp_path / "out/scene_1_mask.tif") as a,
+        rasterio.open(tmp_path / "out/scene_1_mask_coarse.tif") as b,
+    ):
         assert np.array_equal(a.read(), b.read()) is not accept
 
 
@@ -162,7 +162,8 @@ def test_a_killed_folder_prediction_goes_on(images, tmp_path, made, chain):
     rows = go(images, tmp_path / "out", resumed)
     assert rows[0].reason.endswith("(done before)")
     assert resumed.segmenter.seen < made.segmenter.seen * 2 / 3
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+    left, usual = ({path.name for path in (tmp_path / name).iterdir()} for name in ("out", "whole"))
+    assert left == usual
     for row in whole.values():
         for name in row.files.split(";"):
             with rasterio.open(tmp_path / "out" / name) as a, rasterio.open(tmp_path / "whole" / name) as b:
@@ -174,16 +175,15 @@ def test_strips_of_another_layout_are_not_mixed_in(images, tmp_path, chain):
         raise Stop
 
     with pytest.raises(Stop):
-        predict_folder(
-            images, tmp_path / "out", chain(refiner="residual"), {}, Wish(Windows(strip=1)), progress=stop
-        )
+        predict_folder(images, tmp_path / "out", chain(refiner="residual"), {}, Wish(Windows(strip=1)), progress=stop)
     wide = Wish(Windows(strip=40 * 32))
     row = predict_folder(images, tmp_path / "out", chain(refiner="residual"), {}, wide)[0]
     assert row.status == "ok"
     go(images, tmp_path / "whole", chain(refiner="residual"))
-    with rasterio.open(tmp_path / "out" / "scene_0_mask.tif") as a, rasterio.open(
-        tmp_path / "whole/scene_0_mask.tif"
-    ) as b:
+    with (
+        rasterio.open(tmp_path / "out" / "scene_0_mask.tif") as a,
+        rasterio.open(tmp_path / "whole/scene_0_mask.tif") as b,
+    ):
         np.testing.assert_array_equal(a.read(), b.read())
 
 
@@ -224,7 +224,7 @@ def test_the_table_keeps_odd_texts_and_foreign_tables_are_no_tables(tmp_path):
     rows = [Prediction("a", 'b "quoted", with comma', "failed", reason="x; y", seconds=1.5, tag="t")]
     write_table(tmp_path / "t.csv", rows)
     assert read_table(tmp_path / "t.csv") == rows
-    assert os.listdir(tmp_path) == ["t.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
     (tmp_path / "t.csv").write_text("case,score\na,1\n")
     assert read_table(tmp_path / "t.csv") == []
     assert read_table(tmp_path / "none.csv") == []

@@ -1,0 +1,298 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+
+from segcgan.cli import main
+from segcgan.errors import SegcganError
+
+ROOT = Path(__file__).resolve().parents[1]
+SMOKE = ROOT / "configs" / "smoke.yaml"
+
+
+def scene(path, side=40, seed=0):
+    values = np.random.default_rng(seed).integers(1, 255, (1, side, side), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = {"count": 1, "height": side, "width": side, "dtype": "uint8", "nodata": 0}
+    place = {"crs": "EPSG:32636", "transform": Affine(0.5, 0, 3e5, 0, -0.5, 33e5)}
+    with rasterio.open(path, "w", driver="GTiff", **size, **place) as out:
+        out.write(values)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A run that holds a chain of random weights."""
+    import torch
+
+    from segcgan.chain import Chain
+    from segcgan.classes import ClassSpec
+    from segcgan.data.normalisation import Normalisation
+    from segcgan.data.patches import Sampling
+    from segcgan.refiners import ResidualRefiner
+    from segcgan.runs import Run, save_chain
+
+    torch.manual_seed(0)
+    normalisation = Normalisation(1)
+    normalisation.load_state_dict(
+        {k: torch.tensor([v]) for k, v in dict(low=0.0, high=255.0, mean=128.0, std=9.0).items()}
+    )
+    refiner = ResidualRefiner(1, 2, width=4, levels=2)
+    torch.nn.init.normal_(refiner.head[1].weight, std=3)
+    classes = [ClassSpec("ground", [0]), ClassSpec("thing", [1])]
+    chain = Chain(normalisation, torch.nn.Conv2d(1, 2, 1), refiner, None, classes, Sampling(patch=(32, 32)))
+    specs = {
+        "segmenter": {"class_path": "torch.nn.Conv2d", "init_args": {"in_channels": 1, "out_channels": 2, "kernel_size": 1}},
+        "refiner": {"class_path": "segcgan.refiners.ResidualRefiner", "init_args": {"channels": 1, "classes": 2, "width": 4, "levels": 2}},
+    }  # fmt: skip
+    run = Run.create(tmp_path / "runs/tiny")
+    run.note(name="tiny")
+    save_chain(run, chain, specs)
+    return tmp_path / "runs/tiny/latest"
+
+
+def said(capsys, *words, code):
+    """Run a command that goes wrong; returns the one sentence on stderr."""
+    assert main([str(word) for word in words]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("error: ").rstrip("\n")
+
+
+# -- what is cheap ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["fit", "--help"], ["info", "SCENE"], ["info"]])
+def test_first_contact_is_quick_and_imports_no_torch(tmp_path, words):
+    scene(tmp_path / "scene.tif")
+    words = [str(tmp_path / "scene.tif") if word == "SCENE" else word for word in words]
+    code = (
+        "import sys\nfrom segcgan.cli import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as stop: code = stop.code\n"
+        "print([m for m in ('torch', 'pytorch_lightning', 'matplotlib') if m in sys.modules], code)"
+    )
+    begin = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+    assert time.perf_counter() - begin < 3 + 3 * (os.getloadavg()[0] > 2)
+
+
+def test_help_names_every_verb(capsys):
+    for words in ([], ["-h"], ["--help"]):
+        assert main(words) == 0
+        text = capsys.readouterr().out
+        assert all(f"\n  {verb} " in text for verb in ("fit", "validate", "test", "predict", "info", "report"))
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("segcgan ")
+
+
+def test_train_py_is_the_verb_fit(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", "--config", "nowhere.yaml"],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: config 'nowhere.yaml' was not found")
+
+
+# -- wrong usage -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("predic", "'predic' is no command; did you mean 'predict'?"),
+        ("zzz", "'zzz' is no command; choose from fit, info, predict, report, test, validate"),
+        ("predict", "the following arguments are required: -i/--input, -o/--output, -m/--model; see segcgan predict --help"),
+        ("predict -i a -o b -m c --sample 3", "--sample 3 is unknown; did you mean '--samples'?"),
+        ("predict -i a -o b -m c --samples 0", "argument --samples: '0' is not a whole number above 0; see segcgan predict"),
+        ("predict -i a -o b -m c --strip -5", "argument --strip: "),
+        ("report", "the following arguments are required: run; see segcgan report --help"),
+        ("info a b", "b is unknown; "),
+        ("fit foo", "no config was given; give one with --config NAME.yaml (segcgan info lists them)"),
+        ("fit --config", "no config was given"),
+        ("test --config a --config=b -c c", "3 configs were given; give one"),
+        ("--config a -c b", "2 configs were given; give one"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_code_2(capsys, words, sentence):
+    assert said(capsys, *words.split(), code=2).startswith(sentence)
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test"])
+def test_a_bare_verb_prints_how_to_use_it(capsys, verb):
+    assert main([verb]) == 2
+    assert f"usage: segcgan {verb} --config NAME.yaml" in capsys.readouterr().out
+    assert main([verb, "--config", "x", "--help"]) == 0
+    assert "usage: " in capsys.readouterr().out
+
+
+def test_debug_shows_where_it_happened():
+    with pytest.raises(SegcganError, match="does not exist"):
+        main(["info", "nowhere", "--debug"])
+
+
+# -- what failed -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("fit --config smok", "config 'smok' was not found; did you mean 'smoke.yaml'?"),
+        ("--config smok", "config 'smok' was not found; did you mean 'smoke.yaml'?"),
+        ("-c smok", "config 'smok' was not found; did you mean 'smoke.yaml'?"),
+        ("fit -c smoke --trainer.precision 12", "--trainer.precision is 12; it must be 64 or 32 or 16 or "),
+        ("fit -c smoke --data.sampling.batch_size many", "--data.sampling.batch_size is 'many'; it must be a whole number"),
+        ("fit -c smoke --data.images.root nowhere --data.images.phantoms null", "data.images.root 'nowhere' does not exist; give"),
+        ("test --config smoke", "runs/smoke holds no run to score; train one with segcgan fit --config smoke"),
+        ("validate -c smoke --plan.runs there", "there/smoke holds no run to score; train one with segcgan fit --config"),
+        ("report nowhere", "nowhere is no run: it holds no run.json; give a folder like runs/<config>/latest"),
+        ("info nowhere", "nowhere does not exist; give an image file or a folder of images"),
+        ("predict -i . -o out -m nowhere", "nowhere is no run: it holds no run.json; give a folder like runs/<config>/latest"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_is_one_sentence_and_leaves_nothing_behind(capsys, tmp_path, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if "bf16" not in line]  # a note, not an error
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {sentence}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_folder_of_shared_images(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEGCGAN_DATA", str(tmp_path / "absent"))
+    assert main(["fit", "--config", "cardiac_mr"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: data.images.root '")
+    assert error.endswith("absent/cardiac_mr' does not exist; give a folder of images or set SEGCGAN_DATA")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_output_that_cannot_be_written(capsys, tmp_path, model):
+    scene(tmp_path / "in/scene.tif")
+    (tmp_path / "out").write_text("a file, not a folder")
+    sentence = said(capsys, "predict", "-i", tmp_path / "in", "-o", tmp_path / "out", "-m", model, code=1)
+    assert sentence.endswith("; check free space and permissions")
+
+
+def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segcgan.cli._info", interrupt)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command again goes on where it stopped\n"
+
+
+# -- info and report -------------------------------------------------------------------------------------------------
+
+
+def test_info_tells_good_from_bad(capsys, tmp_path):
+    scene(tmp_path / "good.tif")
+    scene(tmp_path / "[bad].tif")
+    (tmp_path / "[bad].tif").write_bytes((tmp_path / "[bad].tif").read_bytes()[:60])
+    (tmp_path / "blob.bin").write_bytes(b"\1" * 500)
+    assert main(["info", str(tmp_path)]) == 1
+    header, *lines = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert header == ["case", "format", "shape", "channels", "spacing", "note"]
+    rows = {line[0]: line[1:] for line in lines}
+    assert rows["good"] == ["geotiff", "40 x 40", "1", "0.5 x 0.5 m", "WGS 84 / UTM zone 36N"]
+    assert rows["[bad]"][0] == "geotiff"
+    assert "[bad].tif cannot be read" in rows["[bad]"][-1]
+    assert "is not an image segcgan reads" in rows["blob.bin"][-1]
+    assert main(["info", str(tmp_path / "good.tif")]) == 0
+    (tmp_path / "empty").mkdir()
+    capsys.readouterr()
+    sentence = said(capsys, "info", tmp_path / "empty", code=1)
+    assert sentence.endswith("empty holds no image segcgan reads; give DICOM, NIfTI, GeoTIFF, PNG or JPEG")
+
+
+def test_info_lists_every_config(capsys):
+    assert main(["info"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "config\twhat\tfile"
+    assert {line.split("\t")[0] for line in lines[1:]} >= {path.name for path in SMOKE.parent.glob("*.yaml")}
+    assert all(line.split("\t")[1] for line in lines)
+
+
+def test_the_report_of_a_half_trained_run(capsys, model):
+    sentence = said(capsys, "report", model.parent, code=1)
+    assert sentence.endswith("has no scores yet; finish its training with the same fit command")
+
+
+# -- predict ---------------------------------------------------------------------------------------------------------
+
+
+def test_predict_tells_how_many_and_fails_if_any_did(capsys, tmp_path, model):
+    words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(model), "--device", "cpu"]
+    scene(tmp_path / "in/a.tif")
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert out == f"1 predicted, 0 failed, 0 skipped; see {tmp_path}/out/predictions.csv\n"
+    assert err.startswith("1/1 a: ok, refined mask (no gate: always refined)")
+    (tmp_path / "in/b.tif").write_bytes((tmp_path / "in/a.tif").read_bytes()[:50])
+    (tmp_path / "in/c.bin").write_bytes(b"\1" * 500)
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("1 predicted, 1 failed, 1 skipped; see ")
+    assert "1/2 a: ok, refined mask (no gate: always refined (done before))" in err
+    assert "2/2 b: failed, no mask (" in err
+    with (tmp_path / "out/predictions.csv").open() as stream:
+        assert [row["status"] for row in csv.DictReader(stream)] == ["skipped", "ok", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["-i", "EMPTY"], "holds no image segcgan reads; give DICOM, NIfTI, GeoTIFF, PNG or JPEG"),
+        (["--device", "gpu"], "device 'gpu' is not available here; use auto or cpu"),
+        (["-o", "IN"], "output and input are the same folder"),
+    ],
+)
+def test_predict_says_what_is_wrong(capsys, tmp_path, model, more, sentence):
+    scene(tmp_path / "in/a.tif")
+    (tmp_path / "empty").mkdir()
+    more = [{"EMPTY": str(tmp_path / "empty"), "IN": str(tmp_path / "in")}.get(word, word) for word in more]
+    words = ["predict", "-i", tmp_path / "in", "-o", tmp_path / "out", "-m", model, *more]
+    assert sentence in said(capsys, *words, code=1)
+
+
+def test_a_killed_predict_is_finished_by_the_same_command(tmp_path, model):
+    scene(tmp_path / "in/scene.tif", side=1500)
+    base = ["predict", "-i", str(tmp_path / "in"), "-m", str(model), "--device", "cpu", "--strip", "1"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    code = "import sys, torch; torch.set_num_threads(1); from segcgan.cli import main; main(sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", code, *base, "-o", str(killed)], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while (
+        process.poll() is None and time.monotonic() < end and not (killed / ".scene.strips/strip_000003.npz").exists()
+    ):
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL  # it had not finished by itself
+    left = {path: path.stat().st_mtime_ns for path in (killed / ".scene.strips").glob("*.npz")}
+    assert len(left) >= 4
+    assert [path.name for path in killed.iterdir()] == [".scene.strips"]
+    assert main([*base, "-o", str(killed)]) == 0
+    assert main([*base, "-o", str(whole)]) == 0
+    assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}
+    for path in whole.glob("*.tif"):
+        with rasterio.open(path) as one, rasterio.open(killed / path.name) as other:
+            np.testing.assert_array_equal(one.read(), other.read())
+
+
+def test_a_stored_description_is_plain_json(model):
+    assert json.loads((model / "chain.json").read_text())["segmenter"]["class_path"] == "torch.nn.Conv2d"
