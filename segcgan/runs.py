@@ -11,10 +11,9 @@
 """
 
 import hashlib
-import importlib
 import json
 import os
-import sys
+import socket
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -31,10 +30,9 @@ from segcgan.classes import ClassSpec
 from segcgan.data.normalisation import Normalisation
 from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError
+from segcgan.parts import build
 
-TRUSTED = ("segcgan", "segmentation_models_pytorch", "monai", "torch")
 _PARTS = ("segmenter", "refiner", "gate")
-_PRETRAINED = ("encoder_weights", "pretrained", "weights")  # never download what is about to be overwritten
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,24 @@ class Run:
         """Add facts to run.json."""
         write_json(self.folder / "run.json", self.facts | facts)
 
+    def claim(self) -> None:
+        """Mark the run as being trained by this process; a mark left by a killed process does not count.
+
+        Raises:
+            SegcganError: another process of this machine is training it.
+        """
+        mark, me = self.folder / "running", f"{socket.gethostname()} {os.getpid()}"
+        owner = mark.read_text() if mark.is_file() else me
+        host, _, process = owner.partition(" ")
+        if owner != me and host == socket.gethostname() and _alive(int(process)):
+            msg = f"{self.folder} is being trained by process {process}; wait for it, or delete {mark} if it is not"
+            raise SegcganError(msg)
+        mark.write_text(me)
+
+    def release(self) -> None:
+        """Take the mark away."""
+        (self.folder / "running").unlink(missing_ok=True)
+
     def finished(self, stage: str) -> bool:
         """Tell whether a stage is finished."""
         return (self.folder / "stages" / f"{stage}.json").is_file()
@@ -101,6 +117,16 @@ class Run:
     def weights(self, stage: str) -> Path:
         """Where the weights of a stage are."""
         return self.folder / "weights" / f"{stage}.safetensors"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> None:
@@ -177,44 +203,6 @@ def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
         bf16=described["bf16"],
         tag=hashlib.sha256(weights.read_bytes() + description).hexdigest()[:16],
     )
-
-
-def build(spec: Any, trust: Iterable[str] = ()) -> Any:
-    """Build a network from ``class_path`` and ``init_args``, without downloading weights.
-
-    Only subclasses of ``torch.nn.Module`` are built: trusted packages also hold functions that fetch and run code.
-
-    Raises:
-        SegcganError: the class is outside the trusted packages, no network, or cannot be imported.
-    """
-    if isinstance(spec, list):
-        return [build(item, trust) for item in spec]
-    if not isinstance(spec, dict):
-        return spec
-    if "class_path" not in spec:
-        return {key: build(value, trust) for key, value in spec.items()}
-    path = spec["class_path"]
-    module, _, name = path.rpartition(".")
-    trusted = {*TRUSTED, *trust, *filter(None, os.environ.get("SEGCGAN_TRUST", "").split(","))}
-    if module.split(".")[0] not in trusted:
-        msg = (
-            f"class_path {path!r} lies outside the trusted packages ({', '.join(sorted(trusted))}); "
-            f"if you know this code, set SEGCGAN_TRUST={module.split('.')[0]}"
-        )
-        raise SegcganError(msg)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SegcganError(f"class_path {path!r} cannot be imported: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise SegcganError(f"class_path {path!r} is no network; name a subclass of torch.nn.Module")
-    arguments = {}
-    for key, value in (spec.get("init_args") or {}).items():
-        named = key in _PRETRAINED and (value is True or isinstance(value, str))  # not: a list of loss weights
-        arguments[key] = None if named else build(value, trust)
-    return kind(**arguments)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -17,7 +17,7 @@ FLOORS = [  # from the ground up; a module imports from its own floor or a lower
     {"data"},
     {"losses", "metrics"},
     {"segmenters", "critics", "priors", "refiners", "gates"},
-    {"runs", "chain"},
+    {"runs", "chain", "parts"},
     {"inference"},
     {"report", "about"},
     {"tasks"},

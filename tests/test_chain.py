@@ -43,11 +43,12 @@ def test_segmenting_gives_probabilities_without_training_behaviour():
     assert torch.equal(p, chain.segment(image))
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_bf16_is_a_switch(bf16):
-    chain = make(segmenter := Drop(), bf16=bf16)
+@pytest.mark.parametrize(("wished", "able"), [(False, True), (True, False), (True, True)])
+def test_bf16_is_a_switch_that_needs_the_processor(monkeypatch, wished, able):
+    monkeypatch.setattr("segcgan.chain.has_bf16", lambda device: able)
+    chain = make(segmenter := Drop(), bf16=wished)
     assert chain.segment(torch.randn(1, 1, 8, 8)).dtype == torch.float32
-    assert segmenter.dtype is bf16
+    assert segmenter.dtype is (wished and able)
 
 
 def test_refining_depends_on_seed_and_sample():

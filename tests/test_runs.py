@@ -18,8 +18,9 @@ from segcgan.data.normalisation import Normalisation
 from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError
 from segcgan.gates import AgreementGate
+from segcgan.parts import build
 from segcgan.refiners import ResidualRefiner
-from segcgan.runs import Run, build, load, save_chain, write_json
+from segcgan.runs import Run, load, save_chain, write_json
 
 CONVOLUTION = {"in_channels": 3, "out_channels": 2, "kernel_size": 3, "padding": 1}
 RESIDUAL = {"channels": 3, "classes": 2, "width": 4, "levels": 2}

@@ -1,5 +1,6 @@
 """DICOM SEG: masks written next to the series they belong to, and read back as labels."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,22 +43,25 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
         sources = list(_sources(planes, step))
         if planes[0].frame is not None:  # frames of one file go in the file's order, ours are sorted by position
             labels = labels[np.argsort([plane.frame or 0 for plane in planes])]
-        segmentation = highdicom.seg.Segmentation(
-            source_images=sources,
-            pixel_array=np.ascontiguousarray(labels),
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_segment(i, spec) for i, spec in enumerate(classes) if i > 0],
-            series_instance_uid=generate_uid(),
-            series_number=min(int(sources[0].get("SeriesNumber") or 0) + 1000, 2**31 - 1),
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer="segcgan",
-            manufacturer_model_name="segcgan",
-            software_versions=segcgan.__version__,
-            device_serial_number="0",
-            series_description="segcgan",
-            omit_empty_frames=bool(labels.any()),  # a SEG without frames is not valid
-        )
+        with warnings.catch_warnings():
+            # highdicom's advice on the patient's name, which is the source's and is copied as it is
+            warnings.filterwarnings("ignore", "The string .* is unlikely to represent", UserWarning)
+            segmentation = highdicom.seg.Segmentation(
+                source_images=sources,
+                pixel_array=np.ascontiguousarray(labels),
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=[_segment(i, spec) for i, spec in enumerate(classes) if i > 0],
+                series_instance_uid=generate_uid(),
+                series_number=min(int(sources[0].get("SeriesNumber") or 0) + 1000, 2**31 - 1),
+                sop_instance_uid=generate_uid(),
+                instance_number=1,
+                manufacturer="segcgan",
+                manufacturer_model_name="segcgan",
+                software_versions=segcgan.__version__,
+                device_serial_number="0",
+                series_description="segcgan",
+                omit_empty_frames=bool(labels.any()),  # a SEG without frames is not valid
+            )
         segmentation.save_as(path)
     except DAMAGED as error:
         msg = f"{case.path}: its headers do not allow a DICOM SEG ({brief(error)}); use the NIfTI mask instead"

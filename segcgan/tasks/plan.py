@@ -47,11 +47,14 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     inherited = os.environ.get("SEGCGAN_RUN")  # set in the processes DDP starts, which must not make runs of their own
     run = Run(Path(inherited)) if inherited else _choose_run(args, config, runs)
     os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
+    if not inherited:
+        run.claim()
     try:
         _fit(args, run, first)
     finally:
         if not inherited:
             del os.environ["SEGCGAN_RUN"]
+            run.release()
     return run
 
 

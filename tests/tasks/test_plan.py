@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from segcgan.cli import main
+from segcgan.errors import SegcganError
 from segcgan.runs import Run, load
 
 
@@ -103,3 +104,19 @@ def test_folds_of_a_single_case_are_blocks(tiny: Path) -> None:
     )
     assert main(["fit", "--config", str(tiny), "--data.images.manifest=one.csv", "--data.sampling.patch=[8,8]"]) == 0
     assert {p.stem for p in (run_of(tiny).folder / "bank").glob("*.npy")} == {"a@0-20", "a@20-40", "b"}
+
+
+def test_a_run_in_use_is_not_trained_twice(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.claim()
+    run.claim()  # the same process may
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    mark = tmp_path / "running"
+    mark.write_text(f"{mark.read_text().split()[0]} {other.pid}")
+    with pytest.raises(SegcganError, match=f"is being trained by process {other.pid}; wait for it, or delete"):
+        run.claim()
+    other.kill()
+    other.wait()
+    run.claim()
+    run.release()
+    assert not mark.exists()
