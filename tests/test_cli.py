@@ -28,17 +28,6 @@ def scene(path, side=40, seed=0):
         out.write(values)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tiny convolutions are many times slower when threads fight for a busy machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def model(tmp_path):
     """A run that holds a chain of random weights."""

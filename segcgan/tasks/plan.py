@@ -119,7 +119,7 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
         average = cli.model.average
         if average is None:
             raise RuntimeError(f"stage {stage} trained nothing")
-        export_weights(run, stage, {k: v.contiguous() for k, v in average.module.state_dict().items()})
+        export_weights(run, stage, {k: v.clone().contiguous() for k, v in average.module.state_dict().items()})
     if stage != "refiner" and cli.model.refiner is not None:
         _fill_bank(cli, run, stage)
     if cli.trainer.global_rank == 0:

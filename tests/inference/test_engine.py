@@ -66,15 +66,24 @@ def test_stochastic_samples_average_and_depend_on_seed_only(case, chain):
         assert (eight.read("p_refined", one.whole) != other.read("p_refined", one.whole)).any()
 
 
+def test_noise_knows_where_it_is_whatever_the_tiles(case, chain, with_coarse):
+    one = with_coarse(case((2, 90, 66)))
+    small, large = (run(one, chain(patch=p, refiner="noisy", segmenter=None)) for p in ((16, 20), (96, 96)))
+    np.testing.assert_array_equal(small.read("refined", one.whole), large.read("refined", one.whole))
+
+
 def test_noise_of_a_block_of_a_case_lines_up_with_the_stride(case, chain):
     part = case((1, 60, 40)).part((slice(0, 1), slice(7, 55), slice(3, 40)), "case@7-55")
     same(run(part, chain(refiner="noisy")), run(part, chain(refiner="noisy"), 1))
 
 
-@pytest.mark.parametrize("shape", [(1, 90, 66), (2, 40, 66)])
-def test_finite_reach_has_no_seams(case, chain, with_coarse, shape):
+@pytest.mark.parametrize(
+    ("shape", "hole"),
+    [((1, 90, 66), None), ((2, 40, 66), None), ((1, 90, 66), (slice(0, 1), slice(20, 37), slice(10, 29)))],
+)
+def test_finite_reach_has_no_seams(case, chain, with_coarse, shape, hole):
     """Against one tile over everything, whatever the size of the tiles."""
-    one = with_coarse(case(shape))
+    one = with_coarse(case(shape, hole=hole))
     huge = run(one, chain(patch=(96, 96), refiner="residual", segmenter=None))
     assert huge.plan.core[1] == 66
     for patch in ((16, 16), (10, 30), (24, 12)):
@@ -199,6 +208,15 @@ def test_a_missing_strip_in_the_middle_is_filled_in(case, chain, tmp_path):
 def test_another_number_of_channels(case, chain):
     with pytest.raises(SegcganError, match=r"case.png has 3 channel\(s\) but the run was trained on 1; give such"):
         run(case(channels=3), chain())
+
+
+@pytest.mark.parametrize("shape", [(1, 70, 50), (3, 40, 30)])
+def test_blending_overlapping_windows_keeps_what_they_agree_on(case, chain, shape):
+    """A pixel-wise network says the same in every window, so blending must not change it."""
+    one, made = case(shape), chain(segmenter=torch.nn.Conv2d(1, 2, 1))
+    image = torch.from_numpy(one.read(one.whole)[0]).transpose(0, 1)
+    expected = made.segment(image).transpose(0, 1).numpy() * 254
+    assert np.abs(run(one, made, 1).read("p_coarse", one.whole) - expected).max() < 0.51
 
 
 def test_a_segmenter_with_another_number_of_classes(case, chain):
