@@ -105,7 +105,15 @@ class StageCLI(LightningCLI):
         parser.add_class_arguments(Schedule, "plan")
 
     def before_instantiate_classes(self) -> None:
-        """Fall back to fp32 where bf16 would be emulated; fetch pretrained weights only where training starts."""
+        """Fall back to fp32 where bf16 would be emulated; fetch pretrained weights only where training starts.
+
+        Several processes get a DDP that tolerates unused parameters: an encoder cut short by ``encoder_depth`` keeps
+        its last layers, and plain DDP waits for their gradients for ever.
+        """
+        trainer = self.config.trainer
+        several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
+        if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
+            trainer.strategy = "ddp_find_unused_parameters_true"
         part = self.config.model.segmenter
         if self.config.model.stage in ("refiner", "chain") and "encoder_weights" in (part.get("init_args") or {}):
             part.init_args.encoder_weights = None
