@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from segcgan.atomic import replacing, write_text
 from segcgan.chain import Chain
 from segcgan.classes import ClassSpec
 from segcgan.data.normalisation import Normalisation
@@ -144,9 +145,8 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
         if part is not None:
             # cloned, because safetensors refuses weights that two layers share
             tensors |= {f"{name}.{k}": v.detach().cpu().contiguous().clone() for k, v in part.state_dict().items()}
-    part = run.folder / "chain.safetensors.part"
-    save_file(tensors, part)
-    part.replace(run.folder / "chain.safetensors")
+    with replacing(run.folder / "chain.safetensors") as draft:
+        save_file(tensors, draft)
     described = {name: specs.get(name) if getattr(chain, name) is not None else None for name in _PARTS}
     plain = {
         "channels": chain.channels,
@@ -207,6 +207,4 @@ def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
-    part.replace(path)
+    write_text(path, json.dumps(content, indent=2, default=str))

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from segcgan.atomic import replacing
 from segcgan.case import Array, Window
 
 
 def write_bank(path: Path, values: Array) -> None:
     """Write probabilities (K, D, H, W) uint8 (x 254, 255 = nothing known) of a case, atomically."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
+    with replacing(path) as draft, draft.open("wb") as stream:
         np.save(stream, values)
-    part.replace(path)
 
 
 @dataclass(frozen=True)

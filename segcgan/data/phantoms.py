@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segcgan.atomic import replacing
 from segcgan.data.phantom_ct import ct_files
 from segcgan.data.phantom_scene import scene_files
 from segcgan.errors import SegcganError, nearest
@@ -48,6 +49,5 @@ def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    with replacing(path) as draft:
+        draft.write_bytes(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.errors import SegcganError
 
@@ -54,12 +55,10 @@ def assign_splits(cases: Sequence[Case], val: float, test: float, seed: int) -> 
 
 def write_splits(path: Path, cases: Sequence[Case]) -> None:
     """Write case, group and split to a CSV file, atomically."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["case", "group", "split"])
         writer.writerows([case.name, case.group, case.split] for case in cases)
-    part.replace(path)
 
 
 def make_folds(cases: Sequence[Case], count: int, margin: tuple[int, int]) -> list[Fold]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.chain import Chain
 from segcgan.errors import SegcganError
@@ -158,12 +159,10 @@ def read_table(path: Path) -> list[Prediction]:
 
 def write_table(path: Path, rows: list[Prediction]) -> None:
     """Write predictions.csv atomically."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, [item.name for item in fields(Prediction)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
-    part.replace(path)
 
 
 def _tag(found: Source, chain: Chain, wish: Wish) -> str:

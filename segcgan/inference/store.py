@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from segcgan.atomic import replacing, write_text
 from segcgan.case import Array
 
 
@@ -59,7 +60,7 @@ class DiskStore:
         if folder.exists() and (not note.exists() or json.loads(note.read_text()) != tag):
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        replace_text(note, json.dumps(tag))
+        write_text(note, json.dumps(tag))
         self._last: tuple[int, dict[str, Array]] | None = None
 
     def has(self, index: int) -> bool:
@@ -68,10 +69,8 @@ class DiskStore:
 
     def put(self, index: int, layers: dict[str, Array]) -> None:
         """Keep a finished strip."""
-        part = self._path(index).with_suffix(".part")
-        with part.open("wb") as stream:
+        with replacing(self._path(index)) as draft, draft.open("wb") as stream:
             np.savez(stream, **layers)  # type: ignore[arg-type]
-        part.replace(self._path(index))
         self._last = None
 
     def get(self, index: int) -> dict[str, Array]:
@@ -87,10 +86,3 @@ class DiskStore:
 
     def _path(self, index: int) -> Path:
         return self.folder / f"strip_{index:06d}.npz"
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -1,13 +1,13 @@
 """Scores of one case: a row per variant of its mask (coarse, refined, chosen) and foreground class; the CSV."""
 
 import csv
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from segcgan.atomic import replacing
 from segcgan.case import Array, Geometry
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
@@ -117,16 +117,11 @@ def pool(confusions: dict[str, dict[str, Array]]) -> dict[str, Array]:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write ``cases.csv``, one line per row; an undefined score is an empty cell."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-            writer.writeheader()
-            for row in rows:
-                writer.writerow({key: "" if value != value else value for key, value in asdict(row).items()})
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if value != value else value for key, value in asdict(row).items()})
 
 
 def read_rows(path: Path) -> list[Row]:

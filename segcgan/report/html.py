@@ -1,11 +1,11 @@
 """The report of a run: one HTML file that holds everything, readable anywhere (no scripts, no links)."""
 
 import base64
-import os
 from importlib.resources import files
 from pathlib import Path
 
 import segcgan
+from segcgan.atomic import write_text
 from segcgan.metrics.boundary import BOUNDARY_IOU_CONVENTION, HD95_CONVENTION
 from segcgan.metrics.summary import Table
 
@@ -52,12 +52,7 @@ def write_report(
         conventions={"HD95": HD95_CONVENTION, "Boundary IoU": BOUNDARY_IOU_CONVENTION},
         version=segcgan.__version__,
     )
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_text(path, page)
 
 
 def _inline(picture: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
+from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.data.module import SegmentationData
 from segcgan.inference.engine import predict_case
@@ -88,7 +89,8 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     for word, name in picked.items():
         picture = _preview(cases[name], cli, f"{word}: {name}")
         (run.folder / "previews").mkdir(exist_ok=True)
-        (run.folder / "previews" / f"{split}_{word}.png").write_bytes(picture)
+        with replacing(run.folder / "previews" / f"{split}_{word}.png") as draft:
+            draft.write_bytes(picture)
     write_run_report(run.folder)
     return lines
 

@@ -15,6 +15,7 @@ import yaml
 from safetensors.torch import save_file
 
 import segcgan
+from segcgan.atomic import replacing, write_text
 from segcgan.case import Case
 from segcgan.chain import Chain
 from segcgan.data.bank import write_bank
@@ -22,7 +23,7 @@ from segcgan.data.module import SegmentationData
 from segcgan.data.splits import write_splits
 from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
-from segcgan.inference.store import MemoryStore, replace_text
+from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import score_case
 from segcgan.runs import Run
 from segcgan.tasks.console import log
@@ -61,7 +62,7 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
 def _fit(args: list[str], run: Run, first: StageCLI) -> None:
     plan = first.schedule.stages(first.model.refiner is not None)
     if _rank() == 0:
-        replace_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_none=False))
+        write_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_none=False))
     for stage, epochs in plan.items():
         if run.finished(stage):
             log.info("%s: finished before, skipped", stage)
@@ -132,8 +133,8 @@ def export_weights(run: Run, stage: str, tensors: dict[str, torch.Tensor]) -> No
     """Write the weights of a stage as safetensors, atomically."""
     path = run.weights(stage)
     path.parent.mkdir(exist_ok=True)
-    save_file(tensors, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+    with replacing(path) as draft:
+        save_file(tensors, draft)
 
 
 def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:

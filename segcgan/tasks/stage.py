@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from segcgan.atomic import replacing
 from segcgan.chain import has_bf16
 from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
@@ -181,12 +182,10 @@ def join_tables(files: dict[Path, dict[str, str]], target: Path) -> None:
         with path.open(newline="") as stream:
             lines += [{**more, **line} for line in csv.DictReader(stream)]
     columns = list(dict.fromkeys(key for line in lines for key in line))
-    part = target.with_name(target.name + ".part")
-    with part.open("w", newline="") as stream:
+    with replacing(target) as draft, draft.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(lines)
-    part.replace(target)
 
 
 def _cure(error: BaseException) -> str:
