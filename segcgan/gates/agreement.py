@@ -43,7 +43,7 @@ class AgreementGate(Gate):
         """Compare the agreement of the whole case with the threshold; two empty masks agree fully."""
         agreement, threshold = _agreement(evidence), float(self.threshold)
         if threshold >= _CLOSED:
-            return False, f"gate shut (no gain on validation data); agreement {agreement:.3f}"
+            return False, f"gate shut (no safe gain on validation data); agreement {agreement:.3f}"
         accepted = agreement >= threshold
         return accepted, f"agreement {agreement:.3f} {'≥' if accepted else '<'} {threshold:.3f}"
 
@@ -63,7 +63,8 @@ class AgreementGate(Gate):
                 best, chosen = mean_gain, float(threshold)
         self.threshold.fill_(chosen)
         if chosen == _CLOSED:
-            return f"no threshold gains on the {len(units)} validation cases: the gate is shut"
+            allowed = f"with at most {self.max_harm:.0%} of the accepted harmed"
+            return f"no threshold gains on the {len(units)} validation cases {allowed}: the gate is shut"
         accepted = agreement >= chosen
         return (
             f"accepts an agreement ≥ {chosen:.3f}: {accepted.sum()} of {len(units)} validation cases, "

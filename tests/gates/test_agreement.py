@@ -24,12 +24,12 @@ def decide(gate, agreement):
 def test_unfitted_it_is_shut():
     accepted, reason = decide(AgreementGate(), 1.0)
     assert accepted is False
-    assert reason == "gate shut (no gain on validation data); agreement 1.000"
+    assert reason == "gate shut (no safe gain on validation data); agreement 1.000"
 
 
 def test_shut_without_gain():
     gate, sentence = fitted(unit(0.9, -0.01), unit(0.8, 0.0), unit(0.5, float("nan")))
-    assert sentence == "no threshold gains on the 3 validation cases: the gate is shut"
+    assert sentence == "no threshold gains on the 3 validation cases with at most 5% of the accepted harmed: the gate is shut"
     assert decide(gate, 1.0)[0] is False
 
 
