@@ -38,8 +38,7 @@ def build(spec: Any, trust: Iterable[str] = ()) -> Any:
             f"if you know this code, set SEGCGAN_TRUST={module.split('.')[0]}"
         )
         raise SegcganError(msg)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    allow_own_modules()
     try:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -51,3 +50,9 @@ def build(spec: Any, trust: Iterable[str] = ()) -> Any:
         named = key in _PRETRAINED and (value is True or isinstance(value, str))  # not: a list of loss weights
         arguments[key] = None if named else build(value, trust)
     return kind(**arguments)
+
+
+def allow_own_modules() -> None:
+    """Let ``class_path`` name a module in the current folder; installed ones come first."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))

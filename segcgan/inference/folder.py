@@ -125,8 +125,9 @@ def _predict(
         case = prepare(open_case(found, settings.get("orientation", "canonical")), settings)
         case.name = found.name
         store = DiskStore(output / f".{found.name}.strips", f"{tag} in strips of {wish.windows.strip}")
-        options: dict[str, Any] = {"windows": wish.windows, "samples": wish.samples, "seed": wish.seed}
-        outcome = predict_case(case, chain, store, **options, progress=progress)
+        outcome = predict_case(
+            case, chain, store, windows=wish.windows, samples=wish.samples, seed=wish.seed, progress=progress
+        )
         files = write_outputs(outcome, output, chain.classes, chain.refiner is not None)
         store.close()
     except (SegcganError, OSError, RuntimeError, ValueError, MemoryError) as error:

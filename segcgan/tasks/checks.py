@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import sys
 import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -16,6 +15,7 @@ from segcgan.data.corruptions import Corruption
 from segcgan.data.module import Images, Intensity, SegmentationData
 from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError, nearest
+from segcgan.parts import allow_own_modules
 from segcgan.tasks.segmentation import SegmentationTask
 from segcgan.tasks.stage import Schedule
 
@@ -147,8 +147,7 @@ class _Check:
         path = str(spec["class_path"])
         place = self._place(f"{name}.class_path")
         module, _, attribute = path.rpartition(".")
-        if str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))
+        allow_own_modules()
         try:
             library = importlib.import_module(module)
         except (ImportError, ValueError) as error:

@@ -18,7 +18,8 @@ from segcgan.report.framing import best_slice, focus
 from segcgan.report.page import write_run_report
 from segcgan.runs import Run, load, save_chain, write_json
 from segcgan.tasks.console import log
-from segcgan.tasks.stage import StageCLI, join_tables
+from segcgan.tasks.journal import join_tables
+from segcgan.tasks.stage import StageCLI
 
 
 def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:

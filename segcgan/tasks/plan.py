@@ -28,7 +28,8 @@ from segcgan.metrics.cases import score_case
 from segcgan.runs import Run
 from segcgan.tasks.console import log
 from segcgan.tasks.evaluation import conclude
-from segcgan.tasks.stage import StageCLI, join_metrics
+from segcgan.tasks.journal import join_metrics
+from segcgan.tasks.stage import StageCLI
 
 
 def fit(args: list[str], config: Path, runs: Path) -> Run:

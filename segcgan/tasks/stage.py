@@ -1,11 +1,8 @@
 """One stage: an ordinary Lightning fit, built fresh from the one config."""
 
-import csv
 import json
 import re
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +11,13 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from segcgan.atomic import replacing
 from segcgan.chain import has_bf16
 from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
+from segcgan.parts import allow_own_modules
 from segcgan.runs import Run
 from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
+from segcgan.tasks.journal import keep_earlier_metrics
 from segcgan.tasks.segmentation import SegmentationTask
 
 
@@ -66,8 +64,7 @@ class StageCLI(LightningCLI):
         self, args: list[str], stage: str, run: Run | None = None, overrides: dict[str, Any] | None = None
     ) -> None:
         quiet_lightning()
-        if str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))  # a refiner in one file beside the config
+        allow_own_modules()
         more = {"model.stage": stage} | (overrides or {})
         if run is not None:
             more["trainer.default_root_dir"] = str(run.folder)
@@ -143,7 +140,7 @@ class StageCLI(LightningCLI):
         if stage != "chain":
             last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
             callbacks.append(last)
-            _keep_earlier_metrics(run.folder / "logs" / stage)
+            keep_earlier_metrics(run.folder / "logs" / stage)
             self.trainer.loggers = [
                 CSVLogger(run.folder / "logs", name="", version=stage),
                 TensorBoardLogger(run.folder / "logs", name="", version=stage, default_hp_metric=False),
@@ -157,35 +154,6 @@ class StageCLI(LightningCLI):
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         kept = [c for c in present if not isinstance(c, (ProgressBar, ModelCheckpoint))]
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]
-
-
-def _keep_earlier_metrics(folder: Path) -> None:
-    """Set the metrics of an interrupted stage aside: the logger of the resumed one deletes what it finds."""
-    written = folder / "metrics.csv"
-    if written.exists():
-        written.replace(folder / f"earlier_{len(list(folder.glob('earlier_*.csv'))):03d}.csv")
-
-
-def join_metrics(folder: Path) -> None:
-    """Put what interrupted fits logged in front of the metrics of a finished stage."""
-    earlier = sorted(folder.glob("earlier_*.csv"))
-    if earlier:
-        join_tables({path: {} for path in [*earlier, folder / "metrics.csv"]}, folder / "metrics.csv")
-        for path in earlier:
-            path.unlink()
-
-
-def join_tables(files: dict[Path, dict[str, str]], target: Path) -> None:
-    """Write the lines of several CSV files, each with further columns, into one; atomically."""
-    lines: list[dict[str, str]] = []
-    for path, more in files.items():
-        with path.open(newline="") as stream:
-            lines += [{**more, **line} for line in csv.DictReader(stream)]
-    columns = list(dict.fromkeys(key for line in lines for key in line))
-    with replacing(target) as draft, draft.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(lines)
 
 
 def _cure(error: BaseException) -> str:

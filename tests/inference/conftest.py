@@ -117,15 +117,6 @@ def make_chain(
     return Chain(normalisation, network, refiner, gate, classes, sampling, tag="weights")
 
 
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread():
-    """Tiny convolutions are many times slower when threads fight for a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def case() -> Callable[..., Case]:
     return make_case

@@ -8,15 +8,6 @@ from segcgan.noise import Noise
 from segcgan.refiners import Refiner, ResidualRefiner
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    # layers this small lose more by handing work around than they gain, badly so on a busy machine
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def batch(size, count=1, classes=2, channels=1, seed=0, origin=(0, 0)):
     generator = torch.Generator().manual_seed(seed)
     target = torch.zeros(count, size, size, dtype=torch.long)
