@@ -18,7 +18,6 @@ from segcgan.errors import SegcganError
 from segcgan.inference.coarse import CoarseSource, GivenCoarse, SegmentedCoarse
 from segcgan.inference.store import Store
 from segcgan.inference.windows import Plan, Windows, batches, make_plan
-from segcgan.masks import MaskDistribution
 
 Progress = Callable[[int, int], None]  # strips done, strips in all
 
@@ -148,7 +147,7 @@ def _strip(
     refined = coarse.copy()
     for tiles in batches(_tiles(whole, plan, valid), batch):
         items = [_tile_input(case, chain, plan, source, tile) for tile in tiles]
-        probability = _sample(chain, collate(items), samples, seed)
+        probability = chain.refine(collate(items), seed, samples).probability
         padded = tuple(c + 2 * h for c, h in zip(plan.core, plan.halo, strict=True))
         if tuple(probability.shape[2:]) != padded:
             probability = F.interpolate(probability, padded, mode="bilinear")
@@ -196,14 +195,6 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
         key=torch.tensor([key]),
         coarse=(coarse * valid)[None],
     )
-
-
-def _sample(chain: Chain, batch: Batch, samples: int, seed: int) -> torch.Tensor:
-    masks = MaskDistribution()
-    draws = samples if chain.refiner is not None and chain.refiner.stochastic else 1
-    for sample in range(draws):
-        masks.add(chain.refine(batch, seed, sample))
-    return masks.probability
 
 
 def _encode(probability: Array, valid: Array) -> tuple[Array, Array]:
