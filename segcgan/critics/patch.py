@@ -17,7 +17,7 @@ class PatchCritic(nn.Module):
         channels: of the image, with 2.5-D context (C x slices); 0 = the critic sees masks only.
         classes: K.
         width: features of the first layer; doubled at each of the next two.
-        layers: convolutions of stride 2; a score sees 3 * 2**(layers + 1) - 2 pixels (22 for 2, 46 for 3).
+        layers: convolutions of stride 2; a score sees 5 * 2**layers - 2 pixels (18 for 2, 38 for 3).
         spectral: False leaves the normalisation out (then give the objective a gradient penalty).
     """
 

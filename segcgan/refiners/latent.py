@@ -17,20 +17,20 @@ from segcgan.refiners.ushape import Decoder, Encoder, PixelNorm, coarse_logits, 
 
 
 class LatentRefiner(Refiner):
-    """Probabilistic U-Net (Kohl et al., NeurIPS 2018) as a refiner, its latent a map instead of a vector.
+    """Probabilistic U-Net (Kohl et al., NeurIPS 2018) as a refiner, its latent in two parts.
 
-    A prior p(z | image, coarse) and, in training, a posterior q(z | image, coarse, reference) are Gaussians at the
-    coarsest resolution, as in the hierarchical variant (Kohl et al. 2019): what one part of an image does is not
-    decided by its far end, so the reach is finite and windows fit together. A further sample costs three 1 x 1
-    convolutions. Everything is weighed in nats: cross entropy and KL are both summed over an image and divided by its
-    pixels.
+    A *map* at the coarsest resolution, as in the hierarchical variant (Kohl et al. 2019), says what is open where: its
+    prior p(z | image, coarse) and, in training, posterior q(z | image, coarse, reference) are Gaussians. A *style*, one
+    vector per case with a standard normal prior, says what is open everywhere at once (how generously this rater
+    draws). Neither needs to see a whole image, so the reach is finite and windows fit together. A further sample costs
+    three 1 x 1 convolutions. Cross entropy and KL are both nats of an image divided by its pixels.
 
     Args:
         channels: of the image, with 2.5-D context (C x slices).
         classes: K.
         width: features at full resolution; doubled at each level.
         levels: resolutions; each halves the previous. The latent lives on the coarsest.
-        latent: channels of z.
+        latent: channels of the map, and numbers of the style.
         beta: weight of the KL, reached after ``warmup`` steps.
         warmup: steps over which the weight of the KL rises from 0.
         target_ce: cross entropy in nats per pixel to be reached; given, GECO (Rezende & Viola 2018) weighs the cross
@@ -65,9 +65,10 @@ class LatentRefiner(Refiner):
         self.posterior_encoder = Encoder(channels + 2 * classes + 1, width, levels)
         widths = self.encoder.widths
         self.prior, self.posterior = (nn.Conv2d(widths[-1], 2 * latent, 1) for _ in range(2))
+        self.style = nn.Linear(widths[-1], 2 * latent)
         self.decoder = Decoder(widths)
         self.fuse = nn.Sequential(
-            PixelNorm(), nn.Conv2d(width + latent, width, 1), nn.SiLU(), nn.Conv2d(width, width, 1), nn.SiLU()
+            PixelNorm(), nn.Conv2d(width + 2 * latent, width, 1), nn.SiLU(), nn.Conv2d(width, width, 1), nn.SiLU()
         )
         self.head = correction_head(width, classes)
         self.stride = self.encoder.stride
@@ -79,20 +80,21 @@ class LatentRefiner(Refiner):
     def training_loss(self, batch: Batch, noise: Noise) -> tuple[dict[str, Tensor], Tensor]:
         """Return the terms dice, ce, sobel and kl of a posterior sample, and logits of a prior sample."""
         features, prior, coarse = self._encode(batch)
-        posterior = self._posterior(batch)
+        posterior, style = self._posterior(batch)
         size = tuple(prior.mean.shape[2:])
         z = posterior.sample(noise.normal("posterior", self.latent, size, self.stride))
-        terms = mask_terms(self._draw(features, z, coarse), batch, self.boundary_weight)
-        nats = kl_nats(posterior, prior, self._known(batch))
+        w = style.sample(noise.per_case("posterior style", self.latent))
+        terms = mask_terms(self._draw(features, z, w, coarse), batch, self.boundary_weight)
+        nats = kl_nats(posterior, prior, self._known(batch)) + kl_nats(style) * batch.scored.flatten(1).any(1)
         pixels = batch.scored.flatten(1).sum(1).clamp_min(1)
-        self.diagnostics = {"kl_nats": nats.mean(), "active_units": active_units(posterior.mean)}
+        used = active_units(posterior.mean) + active_units(style.mean)
+        self.diagnostics = {"kl_nats": nats.detach().mean(), "active_units": used}
         weight = self.beta * min(1.0, (int(self.steps) + 1) / max(1, self.warmup))
         if self.target_ce is not None:
             weight, terms["ce"] = 1.0, self._geco(terms["ce"], self.target_ce)
         terms["kl"] = weight * (nats / pixels).mean()
         self.steps += 1
-        z = prior.sample(noise.normal("z", self.latent, size, self.stride))
-        return terms, self._draw(features, z, coarse)
+        return terms, self._draw(features, *self._prior_sample(prior, noise), coarse)
 
     def refine(self, batch: Batch, noise: Noise) -> Tensor:
         """Return one sample of logits (B, K, H, W)."""
@@ -102,23 +104,29 @@ class LatentRefiner(Refiner):
         """Yield one sample of logits per noise; only the last three layers run for each."""
         features, prior, coarse = self._encode(batch)
         for noise in noises:
-            z = prior.sample(noise.normal("z", self.latent, tuple(prior.mean.shape[2:]), self.stride))
-            yield self._draw(features, z, coarse)
+            yield self._draw(features, *self._prior_sample(prior, noise), coarse)
 
     def _encode(self, batch: Batch) -> tuple[Tensor, Gaussian, Tensor]:
         levels = self.encoder(refiner_input(batch))
         return self.decoder(levels), Gaussian.of(self.prior(levels[-1])), coarse_logits(batch).float()
 
-    def _posterior(self, batch: Batch) -> Gaussian:
+    def _prior_sample(self, prior: Gaussian, noise: Noise) -> tuple[Tensor, Tensor]:
+        z = prior.sample(noise.normal("z", self.latent, tuple(prior.mean.shape[2:]), self.stride))
+        return z, noise.per_case("style", self.latent)
+
+    def _posterior(self, batch: Batch) -> tuple[Gaussian, Gaussian]:
         if batch.target is None:
             raise ValueError("training needs a target")
         target = one_hot(batch.target, coarse_logits(batch).shape[1]) * batch.scored[:, None]
         levels = self.posterior_encoder(torch.cat([refiner_input(batch), target], 1))
-        return Gaussian.of(self.posterior(levels[-1]))
+        known = self._known(batch)
+        mean = (levels[-1] * known).flatten(2).sum(2) / known.flatten(2).sum(2).clamp_min(1)
+        return Gaussian.of(self.posterior(levels[-1])), Gaussian.of(self.style(mean))
 
-    def _draw(self, features: Tensor, z: Tensor, coarse: Tensor) -> Tensor:
+    def _draw(self, features: Tensor, z: Tensor, style: Tensor, coarse: Tensor) -> Tensor:
         wide = F.interpolate(z.to(features.dtype), scale_factor=float(self.stride), mode="bilinear")
-        return coarse + self.head(self.fuse(torch.cat([features, wide], 1))).float()
+        everywhere = style.to(features.dtype)[..., None, None].expand(*style.shape, *features.shape[2:])
+        return coarse + self.head(self.fuse(torch.cat([features, wide, everywhere], 1))).float()
 
     def _known(self, batch: Batch) -> Tensor:
         """(B, 1, h, w) bool: cells of the latent that cover a scored pixel; the others cost no nats."""
