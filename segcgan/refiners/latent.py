@@ -13,7 +13,16 @@ from segcgan.losses.region import one_hot
 from segcgan.losses.variational import Gaussian, active_units, kl_nats
 from segcgan.noise import Noise
 from segcgan.refiners.base import Refiner
-from segcgan.refiners.ushape import Decoder, Encoder, PixelNorm, coarse_logits, correction_head, reach, refiner_input
+from segcgan.refiners.ushape import (
+    Decoder,
+    Encoder,
+    PixelNorm,
+    coarse_logits,
+    correction_head,
+    reach,
+    refiner_input,
+    with_latents,
+)
 
 
 class LatentRefiner(Refiner):
@@ -124,9 +133,7 @@ class LatentRefiner(Refiner):
         return Gaussian.of(self.posterior(levels[-1])), Gaussian.of(self.style(mean))
 
     def _draw(self, features: Tensor, z: Tensor, style: Tensor, coarse: Tensor) -> Tensor:
-        wide = F.interpolate(z.to(features.dtype), scale_factor=float(self.stride), mode="bilinear")
-        everywhere = style.to(features.dtype)[..., None, None].expand(*style.shape, *features.shape[2:])
-        return coarse + self.head(self.fuse(torch.cat([features, wide, everywhere], 1))).float()
+        return coarse + self.head(self.fuse(with_latents(features, z, style))).float()
 
     def _known(self, batch: Batch) -> Tensor:
         """(B, 1, h, w) bool: cells of the latent that cover a scored pixel; the others cost no nats."""

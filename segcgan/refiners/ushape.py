@@ -104,3 +104,20 @@ def coarse_logits(batch: Batch) -> Tensor:
 def refiner_input(batch: Batch) -> Tensor:
     """Return what a refiner sees: image, coarse log-probabilities and validity (B, C + K + 1, H, W)."""
     return torch.cat([batch.image, coarse_logits(batch) / 3, batch.valid.to(batch.image.dtype)], 1)
+
+
+def with_latents(features: Tensor, maps: Tensor, case: Tensor) -> Tensor:
+    """Join features with what is drawn at random.
+
+    Args:
+        features: (B, C, H, W).
+        maps: (B, Z, H / stride, W / stride), interpolated between its cells.
+        case: (B, N), the same everywhere.
+
+    Returns:
+        (B, C + Z + N, H, W).
+    """
+    scale = features.shape[-1] / maps.shape[-1]
+    wide = F.interpolate(maps.to(features.dtype), scale_factor=scale, mode="bilinear")
+    everywhere = case.to(features.dtype)[..., None, None].expand(*case.shape, *features.shape[2:])
+    return torch.cat([features, wide, everywhere], 1)

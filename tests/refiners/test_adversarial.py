@@ -15,19 +15,19 @@ def test_terms_and_what_is_measured():
     torch.manual_seed(0)
     refiner, windows = AdversarialRefiner(1, 2, width=4, draws=3), batch(32)
     terms, logits = refiner.training_loss(windows, Noise(0, 0, windows))
-    assert sorted(terms) == ["calibration", "ce", "dice", "sobel"]
+    assert sorted(terms) == ["calibration", "ce", "energy"]
     assert logits.shape == (1, 2, 32, 32)
     assert refiner.diagnostics["diversity"] == pytest.approx(0, abs=1e-6)  # untrained: all samples are the coarse mask
     torch.nn.init.normal_(refiner.head[1].weight)
     refiner.training_loss(windows, Noise(0, 0, windows))
     assert refiner.diagnostics["diversity"] > 0.01
-    free = AdversarialRefiner(1, 2, calibration=0.0)
-    assert "calibration" not in free.training_loss(windows, Noise(0, 0, windows))[0]
+    free = AdversarialRefiner(1, 2, calibration=0.0, energy=0.0, boundary_weight=1.0)
+    assert sorted(free.training_loss(windows, Noise(0, 0, windows))[0]) == ["ce", "sobel"]
 
 
 def test_the_loss_is_that_of_the_mean_of_samples():
     torch.manual_seed(0)
-    refiner, windows = AdversarialRefiner(1, 2, width=4, draws=2, calibration=0), batch(32)
+    refiner, windows = AdversarialRefiner(1, 2, width=4, draws=2, calibration=0, energy=0), batch(32)
     torch.nn.init.normal_(refiner.head[1].weight)
     terms, first = refiner.training_loss(windows, Noise(5, 0, windows))
     drawn = [refiner.refine(windows, Noise(5, index, windows)).softmax(1) for index in range(2)]

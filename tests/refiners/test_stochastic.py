@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from segcgan.critics import Adversary, PatchCritic
 from segcgan.errors import SegcganError
 from segcgan.noise import Noise
 from segcgan.refiners import AdversarialRefiner, LatentRefiner
@@ -89,7 +90,6 @@ def test_invalid_pixels_do_not_train(kind):
     ("make_it", "said"),
     [
         (lambda: AdversarialRefiner(1, 2, draws=1), "refiner draws is 1; a mean of samples needs at least 2"),
-        (lambda: AdversarialRefiner(1, 2, levels=1), "refiner levels is 1; noise enters from the second level on"),
         (lambda: LatentRefiner(1, 2, latent=0), "refiner latent is 0; it must be at least 1"),
         (lambda: LatentRefiner(1, 2, beta=-1.0), "refiner beta is -1.0; it must be at least 0"),
     ],
@@ -115,20 +115,45 @@ def two_truths(count, generator):
     return windows
 
 
-def test_the_latent_refiner_learns_that_there_are_two_truths():
-    """Samples are one square or the other, about equally often, and the mean is undecided in between."""
-    torch.manual_seed(0)
+def train(refiner, steps=150, adversary=None):
     generator = torch.Generator().manual_seed(0)
-    refiner = LatentRefiner(1, 2, width=8, levels=4, warmup=50, boundary_weight=1.0)
-    optimizer = torch.optim.Adam(refiner.parameters(), 5e-3)
-    for _ in range(250):
+    mine = torch.optim.Adam(refiner.parameters(), 3e-3)
+    other = None if adversary is None else torch.optim.Adam(adversary.parameters(), 1.5e-3, betas=(0.5, 0.99))
+    for step in range(steps):
         windows = two_truths(8, generator)
-        terms, _ = refiner.training_loss(windows, Noise(0, 0, windows))
-        optimizer.zero_grad()
+        terms, logits = refiner.training_loss(windows, Noise(step, 0, windows))
+        if adversary is not None:
+            terms |= adversary.generator_terms(logits, windows)
+        mine.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
-        optimizer.step()
+        mine.step()
+        if adversary is not None and other is not None:
+            critic = adversary.critic_terms(logits.detach(), windows)
+            other.zero_grad()
+            torch.stack(list(critic.values())).sum().backward()
+            other.step()
+            adversary.count()
     windows = two_truths(64, generator)
     areas = sample(refiner.eval(), windows).argmax(1).flatten(1).sum(1)
-    large, small = (areas > 300).float().mean(), (areas < 180).float().mean()
-    assert large + small > 0.6  # few masks are neither
+    return float((areas > 300).float().mean()), float((areas < 180).float().mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_that_there_are_two_truths(kind):
+    """Samples are one square or the other, both often, and hardly anything in between."""
+    torch.manual_seed(0)
+    adversary = None
+    if kind is AdversarialRefiner:
+        adversary = Adversary(PatchCritic(1, 2, width=16), warmup=20, weight=0.05, cap=1.0)
+    large, small = train(kind(1, 2, width=8), 220, adversary)
+    assert large + small > 0.6
     assert min(large, small) > 0.15
+
+
+def test_without_the_energy_score_samples_collapse():
+    """Why it is there: the mean of the samples alone is content with one undecided mask."""
+    torch.manual_seed(0)
+    refiner = AdversarialRefiner(1, 2, width=8, energy=0.0)
+    large, small = train(refiner, 150)
+    assert refiner.diagnostics["diversity"] < 0.05
+    assert min(large, small) < 0.15
