@@ -119,6 +119,10 @@ class Adversary(nn.Module):
                 terms |= penalties(self.objective, lambda mask: self._judge(mask, batch)[0], *shown)
         return terms
 
+    def rehearse(self, logits: Tensor, batch: Batch) -> None:
+        """Show the critic one batch; fails as the critic does if it does not fit."""
+        self._judge(self.representation.real(self.representation.fake(logits)), batch)
+
     def plays(self) -> bool:
         """Tell whether the warm-up is over."""
         return int(self.steps) >= self.start + self.warmup

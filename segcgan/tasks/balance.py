@@ -24,7 +24,7 @@ class CriticHealth(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the means of the epoch; what comes before the warm-up is over is not judged."""
-        adversary = pl_module.adversary
+        adversary = pl_module.rival
         if trainer.global_rank or not isinstance(adversary, Adversary) or not adversary.plays():
             return
         for name, wrong, cure in _RULES:

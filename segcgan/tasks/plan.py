@@ -29,6 +29,7 @@ from segcgan.runs import Run
 from segcgan.tasks.console import log
 from segcgan.tasks.evaluation import conclude
 from segcgan.tasks.journal import join_metrics
+from segcgan.tasks.rehearsal import rehearse
 from segcgan.tasks.stage import StageCLI
 
 
@@ -46,6 +47,7 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     first = StageCLI(args, "segmenter")
     first.datamodule.prepare_data()
     first.datamodule.setup()  # what is wrong with the data is said before a run folder exists
+    rehearse(first.model, first.datamodule)
     inherited = os.environ.get("SEGCGAN_RUN")  # set in the processes DDP starts, which must not make runs of their own
     run = Run(Path(inherited)) if inherited else _choose_run(args, config, runs)
     os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())

@@ -69,11 +69,10 @@ class SegmentationTask(pl.LightningModule):
             cure = "add model.refiner, or let it train the segmenter (trains: segmenter)"
             raise SegcganError(f"model.adversary trains a refiner but there is none; {cure}")
         self.trained = self._trained()  # a plain dictionary: these modules are registered already
-        self.adversary = adversary if adversary is not None and adversary.trains in self.trained else None
-        if self.adversary is not None:
-            self.automatic_optimization = False
+        self.adversary = adversary
+        self.automatic_optimization = self.rival is None
         learning = {*map(id, nn.ModuleDict(self.trained).parameters())}
-        learning |= set() if self.adversary is None else {*map(id, self.adversary.parameters())}
+        learning |= set() if self.rival is None else {*map(id, self.rival.parameters())}
         for parameter in self.parameters():
             if id(parameter) not in learning:
                 parameter.requires_grad_(False)
@@ -82,6 +81,11 @@ class SegmentationTask(pl.LightningModule):
             whole = nn.ModuleDict(self.trained)
             self.average = AveragedModel(whole, avg_fn=Warming(average), use_buffers=True).requires_grad_(False)
         self.board = Scoreboard()
+
+    @property
+    def rival(self) -> Adversary | None:
+        """The adversary, in a stage that trains against it."""
+        return self.adversary if self.adversary is not None and self.adversary.trains in self.trained else None
 
     def priors(self) -> dict[str, Prior]:
         """Return what the stage "prior" trains, by name: parts of the segmenter and of the regularisers."""
@@ -108,8 +112,8 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """Learn from one batch of windows; with an adversary the optimisers are stepped here."""
         terms, logits = self._losses(batch, Noise(self.current_epoch * 2**20 + index, 0, batch))
-        if self.adversary is not None:
-            self._play(self.adversary, terms, logits[self.adversary.trains], batch)
+        if self.rival is not None:
+            self._play(self.rival, terms, logits[self.rival.trains], batch)
             return None
         loss = self._total(terms)
         self._log(terms | {"loss": loss}, len(batch.image))
@@ -179,7 +183,7 @@ class SegmentationTask(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW, and Adam for a critic, with a warm-up of 5 % and a cosine decay to 0, per step."""
         own = nn.ModuleDict(self.trained)
-        return optimizers(own, self.adversary, self.lr, int(self.trainer.estimated_stepping_batches))
+        return optimizers(own, self.rival, self.lr, int(self.trainer.estimated_stepping_batches))
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -142,6 +142,8 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     place = config
     for name in parents:
+        if "class_path" in place and name not in PART:
+            place = place.setdefault("init_args", {})
         inner = place.get(name)
         if not isinstance(inner, dict):
             inner = place[name] = {"class_path": inner} if isinstance(inner, str) else {}

@@ -81,6 +81,8 @@ class StageCLI(LightningCLI):
             more["trainer.default_root_dir"] = str(run.folder)
         try:
             self._build(args, more)
+        except SegcganError:
+            raise
         except (ArgumentError, TypeError, ValueError, KeyError, OSError) as error:
             raise SegcganError(_cure(error)) from error
         self.datamodule.stage = stage
@@ -166,7 +168,7 @@ class StageCLI(LightningCLI):
                 TensorBoardLogger(run.folder / "logs", name="", version=stage, default_hp_metric=False),
                 *self.trainer.loggers,
             ]
-        if self.model.adversary is not None:
+        if self.model.rival is not None:
             callbacks.append(CriticHealth())
         if stage in ("segmenter", "refiner", "joint"):
             callbacks.append(

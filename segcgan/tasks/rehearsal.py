@@ -1,0 +1,59 @@
+"""One step of everything on empty windows, before hours of training: parts that do not fit are told at once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from segcgan.batch import Batch
+from segcgan.data.module import SegmentationData
+from segcgan.errors import SegcganError
+from segcgan.noise import Noise
+from segcgan.segmenters import segmenter_loss
+from segcgan.tasks.segmentation import SegmentationTask
+
+
+def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
+    """Run segmenter, refiner and critic once on two empty windows of the size and channels of the data.
+
+    Raises:
+        SegcganError: one of them does not take such windows, or returns another number of classes.
+    """
+    classes, patch = len(data.classes), data.sampling.patch
+    channels = data.cases[0].channels * (2 * data.sampling.context + 1)
+    batch = Batch(
+        image=torch.zeros(2, channels, *patch),
+        valid=torch.ones(2, 1, *patch, dtype=torch.bool),
+        spacing=torch.ones(2, 2),
+        origin=torch.zeros(2, 2, dtype=torch.int64),
+        key=torch.arange(2),
+        target=torch.zeros(2, *patch, dtype=torch.int64),
+    )
+    noise = Noise(0, 0, batch)
+    size = f"{' x '.join(map(str, patch))} windows of {channels} channel(s) and {classes} classes"
+
+    def attempt(part: str, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            why = " ".join(str(error).split())[:160]
+            raise SegcganError(f"model.{part} does not fit {size} ({why}); make its arguments match") from error
+
+    with torch.no_grad():
+        _, logits = attempt("segmenter", lambda: segmenter_loss(task.segmenter, batch, noise))
+        _same("segmenter", logits, classes)
+        batch = replace(batch, coarse=torch.full((2, classes, *patch), 1 / classes))
+        refiner = task.refiner
+        if refiner is not None:
+            _, logits = attempt("refiner", lambda: refiner.training_loss(batch, noise))
+            _same("refiner", logits, classes)
+        adversary = task.adversary
+        if adversary is not None:
+            attempt("adversary.critic", lambda: adversary.rehearse(logits, batch))
+
+
+def _same(part: str, logits: torch.Tensor, classes: int) -> None:
+    if logits.shape[1] != classes:
+        listed = f"data.classes lists {classes}"
+        raise SegcganError(f"model.{part} returns {logits.shape[1]} classes but {listed}; make them equal")
