@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from segcgan.cli import main
 from segcgan.runs import Run
+from tests.tasks.test_adversarial import overlay
 
 PROBE = '''
 import torch
@@ -32,23 +33,25 @@ def losses(run: Run) -> list[float]:
         return [float(line["train/loss"]) for line in csv.DictReader(stream) if line["train/loss"]]
 
 
-@pytest.mark.slow
-def test_two_processes_equal_one(tiny: Path) -> None:
+def fit_as_pair(tiny: Path, *more: str) -> Run:
     (tiny.parent / "probe_ddp.py").write_text(PROBE)
-    alone = ["--plan.runs", str(tiny.parent / "alone"), "--data.sampling.batch_size=4"]
-    assert main(["fit", "--config", str(tiny), *alone]) == 0
-
     pair = ["--plan.runs", str(tiny.parent / "pair"), "--data.sampling.batch_size=2"]
     pair += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     pair += ["--trainer.callbacks+=probe_ddp.Probe", f"--trainer.callbacks.folder={tiny.parent}"]
-    command = [sys.executable, "-m", "segcgan", "fit", "--config", str(tiny), *pair]
+    command = [sys.executable, "-m", "segcgan", "fit", "--config", str(tiny), *more, *pair]
     done = subprocess.run(command, cwd=tiny.parent, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    return Run.find(next((tiny.parent / "pair").iterdir()))
 
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tiny: Path) -> None:
+    alone = ["--plan.runs", str(tiny.parent / "alone"), "--data.sampling.batch_size=4"]
+    assert main(["fit", "--config", str(tiny), *alone]) == 0
+    runs = [Run.find(tiny.parent / "alone" / "tiny"), fit_as_pair(tiny)]
     for stage in ("segmenter", "refiner"):
         first, second = (torch.load(tiny.parent / f"{stage}_{rank}.pt") for rank in (0, 1))
         assert all(torch.equal(first[name], second[name]) for name in first)
-    runs = [Run.find(tiny.parent / name / "tiny") for name in ("alone", "pair")]
     assert len(list((tiny.parent / "pair" / "tiny").glob("2*"))) == 1  # the second process made no run of its own
     assert losses(runs[0]) == pytest.approx(losses(runs[1]), rel=1e-4)
     one, two = (load_file(run.folder / "chain.safetensors") for run in runs)
@@ -58,3 +61,16 @@ def test_two_processes_equal_one(tiny: Path) -> None:
     assert banks[0] == banks[1]
     lines = [(run.folder / "cases_val.csv").read_text().count("\n") for run in runs]
     assert lines[0] == lines[1]
+
+
+@pytest.mark.slow
+def test_with_a_critic_both_ranks_stay_equal(tiny: Path) -> None:
+    """Two optimisers, penalties with double backward, and a cap that must pause both critics at the same step."""
+    words = [*overlay(tiny)[2:], "--model.adversary.cap=0.6", "--plan.refiner_epochs=4", "--plan.folds=0"]
+    run = fit_as_pair(tiny, *words)
+    first, second = (torch.load(tiny.parent / f"refiner_{rank}.pt") for rank in (0, 1))
+    assert any("adversary" in name for name in first)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert int(first["adversary.steps"]) == 12
+    assert len(list((tiny.parent / "pair" / "tiny+gan").glob("2*"))) == 1
+    assert run.finished("chain")
