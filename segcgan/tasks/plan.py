@@ -26,6 +26,7 @@ from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import score_case
 from segcgan.runs import Run
+from segcgan.tasks.adoption import adopt
 from segcgan.tasks.console import log
 from segcgan.tasks.evaluation import conclude
 from segcgan.tasks.journal import join_metrics
@@ -66,6 +67,8 @@ def _fit(args: list[str], run: Run, first: StageCLI) -> None:
     plan = first.schedule.stages(first.model.refiner is not None, bool(first.model.priors()))
     if _rank() == 0:
         write_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_none=False))
+        if first.schedule.segmenter_from:
+            adopt(run, Path(first.schedule.segmenter_from), list(plan))
     for stage, epochs in plan.items():
         if run.finished(stage):
             log.info("%s: finished before, skipped", stage)

@@ -35,6 +35,8 @@ class Schedule:
         prior_epochs: epochs of what is trained before everything else, if a part of the model asks for it.
         joint: train segmenter and refiner at once on each other's masks, for both their epochs and without folds; an
             ablation, because the refiner then meets masks of images the segmenter knows.
+        segmenter_from: another run of the same data and segmenter; its folds, segmenter and coarse masks are taken over
+            and only the refiner is trained.
         runs: folder of all runs.
     """
 
@@ -44,6 +46,7 @@ class Schedule:
     refiner_epochs: int = 10
     prior_epochs: int = 5
     joint: bool = False
+    segmenter_from: str | None = None
     runs: str = "runs"
 
     def stages(self, refiner: bool, prior: bool = False) -> dict[str, int]:
