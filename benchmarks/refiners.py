@@ -1,0 +1,142 @@
+"""Is a refiner worth its compute? Segmenter, refiners, and the same compute spent otherwise, over several seeds.
+
+    python benchmarks/refiners.py cardiac_mr --seeds 0 1 2          (resumes; add --only-table to print what is there)
+
+Rows, for every seed:
+
+- segmenter: as the config trains it
+- trained longer: a segmenter with the compute of segmenter + folds + the dearest refiner, in steps of measured cost
+- mean of two: the probabilities of two segmenters that differ in their seed
+- post-processed: largest component and filled holes, each used if validation gains by it: the cheapest alternative
+- residual, cGAN, VAE: refiners behind the same segmenter, with the gate's choice ("gate") and without ("no gate")
+
+Validation chooses epochs, gate and post-processing. The test split is scored once per run. Trainings are ordinary
+runs below ``--runs``, so a second call continues where the first was stopped.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from summary import write_table  # beside this file
+
+from segcgan.batch import Batch
+from segcgan.cli import main as segcgan
+from segcgan.critics import Objective
+from segcgan.noise import Noise
+from segcgan.parts import build
+from segcgan.runs import Run, load
+from segcgan.segmenters import segmenter_loss
+
+REFINERS = {"residual": [], "cGAN": ["--config", "refiners/cgan.yaml"], "VAE": ["--config", "refiners/vae.yaml"]}
+
+
+def run_of(runs: Path, name: str, overlay: str = "") -> Run | None:
+    """Return the finished run of a row, if there is one."""
+    base = runs / (f"{name}+{overlay}" if overlay else name)
+    found = sorted(base.glob("2*")) if base.is_dir() else []
+    return next((Run(path) for path in reversed(found) if Run(path).finished("chain")), None)
+
+
+def train(runs: Path, config: str, words: list[str], overlay: str = "") -> Run:
+    """Train one row unless it is trained, and score its test split unless it is scored."""
+    words = ["--config", f"{config}.yaml", *words, f"--plan.runs={runs}"]
+    if (run := run_of(runs, config, overlay)) is None:
+        if segcgan(["fit", *words]):
+            raise SystemExit(f"training in {runs} failed")
+        run = run_of(runs, config, overlay)
+    if run is None:
+        raise SystemExit(f"{runs} holds no finished run")
+    if not (run.folder / "scores_test.json").is_file() and segcgan(["test", *words]):
+        raise SystemExit(f"scoring {run.folder} failed")
+    return run
+
+
+def step_costs(runs: dict[str, Run], repeats: int = 7) -> dict[str, float]:
+    """Return the cost of a training step of each refiner in steps of the segmenter: medians of interleaved pairs."""
+    config = yaml.safe_load((runs["residual"].folder / "config.yaml").read_text())
+    chain = load(runs["residual"].folder)
+    size, count = config["data"]["sampling"]["patch"], config["data"]["sampling"]["batch_size"]
+    classes, channels = len(chain.classes), chain.channels * (2 * chain.sampling.context + 1)
+    batch = Batch(
+        torch.randn(count, channels, *size), torch.ones(count, 1, *size, dtype=torch.bool), torch.ones(count, 2),
+        torch.zeros(count, 2, dtype=torch.int64), torch.arange(count), torch.zeros(count, *size, dtype=torch.int64),
+        torch.full((count, classes, *size), 1 / classes),
+    )  # fmt: skip
+    parts = {"segmenter": chain.segmenter} | {name: load(run.folder).refiner for name, run in runs.items()}
+    spec = yaml.safe_load((runs["cGAN"].folder / "config.yaml").read_text())["model"]["adversary"]
+    spec["init_args"]["objective"] = Objective(**spec["init_args"]["objective"])
+    adversary = build(spec)
+
+    def seconds(name: str) -> float:
+        part, begin = parts[name].train(), time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=chain.bf16):
+            act = partial(segmenter_loss, part) if name == "segmenter" else part.training_loss
+            terms, logits = act(batch, Noise(0, 0, batch))
+            torch.stack([value.float() for value in terms.values()]).sum().backward()
+            if name == "cGAN":
+                adversary.steps.fill_(10_000)  # past its warm-up
+                sum(adversary.generator_terms(logits.detach().requires_grad_(), batch).values()).backward()
+                sum(adversary.critic_terms(logits.detach(), batch).values()).backward()
+        return time.perf_counter() - begin
+
+    for name in parts:
+        seconds(name)
+    pairs: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name in runs:
+            base = seconds("segmenter")
+            pairs[name].append(seconds(name) / base)
+    return {name: statistics.median(values) for name, values in pairs.items()}
+
+
+def long_epochs(run: Run, cost: float) -> int:
+    """Return for how many epochs a lone segmenter may be trained at the compute of folds, segmenter and refiner."""
+    plan = yaml.safe_load((run.folder / "config.yaml").read_text())["plan"]
+    steps = plan["segmenter_epochs"] + plan["folds"] * plan["fold_epochs"] + cost * plan["refiner_epochs"]
+    return round(steps)
+
+
+def train_all(config: str, seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> dict[str, Any]:
+    """Train and score every row of one seed; return where each is."""
+    base = [f"--seed_everything={seed}", *extra]
+    found = {"residual": train(runs / "refiners", config, base)}
+    behind = f"--plan.segmenter_from={found['residual'].folder}"
+    for name in ("cGAN", "VAE"):
+        words, overlay = REFINERS[name], Path(REFINERS[name][1]).stem
+        found[name] = train(runs / "refiners", config, [*words, *base, behind], overlay)
+    if not costs:
+        costs |= step_costs({name: found[name] for name in REFINERS})
+        print("cost of a step, in steps of the segmenter:", {k: round(v, 2) for k, v in costs.items()}, flush=True)
+    alone = ["--plan.refiner_epochs=0", *base]
+    epochs = long_epochs(found["residual"], max(costs.values()))
+    found["trained longer"] = train(runs / "longer", config, [*alone, f"--plan.segmenter_epochs={epochs}"])
+    other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]
+    found["second"] = train(runs / "second", config, other)
+    return found
+
+
+def main() -> None:
+    """Train what is missing, score it, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", help="name of a shipped config, e.g. cardiac_mr")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--only-table", action="store_true", help="train nothing")
+    chosen, extra = parser.parse_known_args()
+    notes = chosen.runs / chosen.config / "costs.json"
+    costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else {}
+    for seed in chosen.seeds if not chosen.only_table else []:
+        train_all(chosen.config, seed, chosen.runs / chosen.config / f"seed_{seed}", extra, costs)
+        notes.write_text(json.dumps(costs))
+    write_table(chosen.config, chosen.seeds, chosen.runs / chosen.config, costs)
+
+
+if __name__ == "__main__":
+    main()
