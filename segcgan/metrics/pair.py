@@ -75,14 +75,14 @@ class MaskPair:
         valid: Array | None = None,
     ) -> None:
         check_shapes(reference, prediction, valid)
-        if reference.ndim not in (2, 3) or len(spacing) != reference.ndim or not all(0 < size < np.inf for size in spacing):
-            axes = reference.ndim
+        axes = reference.ndim
+        if axes not in (2, 3) or len(spacing) != axes or not all(0 < size < np.inf for size in spacing):
             cure = "give one positive size each" if axes in (2, 3) else "give (H, W) or (D, H, W)"
             raise SegcganError(f"spacing {tuple(spacing)} does not fit a mask of {axes} axes; {cure}")
         masks = reference.astype(bool, copy=False), prediction.astype(bool, copy=False)
         if valid is not None:
             masks = masks[0] & valid.astype(bool), masks[1] & valid.astype(bool)
-        if reference.ndim == 3 and reference.shape[0] == 1:
+        if axes == 3 and reference.shape[0] == 1:
             masks, spacing = (masks[0][0], masks[1][0]), spacing[1:]
         self.spacing, self.convention = tuple(float(size) for size in spacing), convention or Convention()
         self.diagonal = float(np.linalg.norm(np.multiply(masks[0].shape, self.spacing)))

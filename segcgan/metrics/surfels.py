@@ -55,7 +55,7 @@ def surfels(mask: Array, spacing: Spacing) -> tuple[Array, Array]:
         lower, upper = ((slice(None),) * axis + (side,) for side in (slice(None, -1), slice(1, None)))
         some, full = some[lower] | some[upper], full[lower] & full[upper]
     edges = np.greater(some, full)
-    places = np.ravel_multi_index(np.nonzero(edges), mask.shape)
+    places = np.ravel_multi_index(np.unravel_index(np.flatnonzero(edges), edges.shape), mask.shape)
     flat, codes = np.ascontiguousarray(mask).ravel(), np.zeros(places.size, np.intp)
     for corner in product((0, 1), repeat=mask.ndim):
         codes = 2 * codes + flat[places + int(np.ravel_multi_index(corner, mask.shape))]
