@@ -66,8 +66,7 @@ def score_case(
         masks: class indices (D, H, W): ``"reference"`` and the variants, in the order tables show them.
         classes: all classes, index 0 is the background.
         geometry: of the case: spacing and its unit.
-        distance: width of the boundary band and tolerance of NSD and boundary F in that unit; one pixel in the
-            plane if that is larger.
+        distance: boundary band and tolerance in that unit; one pixel in the plane if that is larger.
         group: patient or scene; the case itself if empty.
         valid: bool, shaped like the masks; what is invalid or ignored in the reference counts nowhere.
         hd95: False leaves out (NaN) what needs distances between surfaces: HD95, ASSD, NSD and boundary F.
@@ -101,18 +100,18 @@ def score_case(
                 dice=float(overlap[0][index]),
                 iou=float(overlap[1][index]),
                 boundary_iou=pair.boundary_iou(band),
-                hd95=pair.hausdorff(95) if hd95 else float("nan"),
                 voxels_reference=int(np.count_nonzero(pair.reference)),
                 voxels_prediction=int(np.count_nonzero(pair.prediction)),
                 unit=geometry.unit,
                 band=band,
-                **(_distances(pair, band) if hd95 else {}),
+                **(_distances(pair, band) if hd95 else {"hd95": float("nan")}),
             ))
     return rows, counts
 
 
 def _distances(pair: MaskPair, tolerance: float) -> dict[str, Any]:
     return {
+        "hd95": pair.hausdorff(95),
         "nsd": pair.nsd(tolerance),
         "boundary_f": pair.boundary_f(tolerance),
         "assd": pair.assd(),

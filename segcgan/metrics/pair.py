@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from segcgan.case import Array
-from segcgan.errors import SegcganError, nearest
+from segcgan.errors import SegcganError
 from segcgan.metrics.nearest import ROUNDING, Spacing, band, closest, shell
 from segcgan.metrics.overlap import check_shapes
 from segcgan.metrics.surfels import surfels
@@ -38,7 +38,7 @@ class Convention:
         for name, options in (("surface", get_args(Surface)), ("combine", get_args(Combine))):
             value = getattr(self, name)
             if value not in options:
-                raise SegcganError(f"{value!r} is no convention of {name}{nearest(str(value), options)}")
+                raise SegcganError(f"{value!r} is no convention of {name}; choose from {', '.join(options)}")
 
     def __str__(self) -> str:
         return f"{self.surface}, {self.combine}"
