@@ -10,7 +10,7 @@ Spacing = tuple[float, ...]
 
 ROUNDING = 1e-6  # relative; rounding must not decide whether something lies at exactly a given distance
 
-_NEARBY = 256  # voxels looked at round a point before the tree is asked
+_NEARBY = 512  # voxels looked at round a point before the tree is asked
 _FEW = 1000  # points for which a tree alone is faster
 _LARGEST_BALL = 4096  # voxels; wider bands are read off a distance transform
 _TRANSFORM = 100  # a distance transform takes per voxel as long as marking this many
@@ -36,17 +36,9 @@ def closest(sources: Array, targets: Array, spacing: Spacing) -> Array:
         return found
     left = np.arange(found.size)
     if found.size > _FEW:
-        offsets, lengths = ball(_nearby_radius(spacing), spacing)
-        margin = [(int(reach),) * 2 for reach in np.abs(offsets).max(axis=0)]
-        padded = np.pad(targets, margin)
-        flat, places = padded.ravel(), np.flatnonzero(np.pad(sources, margin))
-        for step, length in zip(offsets @ np.array(padded.strides), lengths, strict=True):
-            hit = flat[places[left] + step]
-            found[left[hit]] = length
-            left = left[~hit]
-            if not left.size:
-                return found
-    found[left] = _ask_tree(_points(sources)[left], _points(targets), spacing)
+        left = _look_nearby(found, sources, targets, spacing)
+    if left.size:
+        found[left] = _ask_tree(_points(sources)[left], _points(targets), spacing)
     return found
 
 
@@ -108,6 +100,24 @@ def ball(radius: float, spacing: Spacing) -> tuple[Array, Array]:
     return offsets[order], lengths[order]
 
 
+def _look_nearby(found: Array, sources: Array, targets: Array, spacing: Spacing) -> Array:
+    """Fill in the distances of sources with a target nearby, and return which sources are left."""
+    offsets, lengths = ball(_nearby_radius(spacing), spacing)
+    margin = [(int(reach),) * 2 for reach in np.abs(offsets).max(axis=0)]
+    padded = np.pad(targets, margin)
+    flat, spots, left = padded.ravel(), np.flatnonzero(np.pad(sources, margin)), np.arange(found.size)
+    steps = offsets @ np.array(padded.strides)
+    for length in np.unique(lengths):  # all offsets of one length at once: dropping what was found costs most
+        hit = np.zeros(spots.size, bool)
+        for step in steps[lengths == length]:
+            hit |= flat.take(spots + step)
+        found[left[hit]] = length
+        spots, left = spots[~hit], left[~hit]
+        if not left.size:
+            break
+    return left
+
+
 def _nearby_radius(spacing: Spacing) -> float:
     """The radius of a ball of about ``_NEARBY`` voxels; at least the smallest step."""
     axes = len(spacing)
@@ -118,7 +128,7 @@ def _nearby_radius(spacing: Spacing) -> float:
 def _ask_tree(sources: Array, targets: Array, spacing: Spacing) -> Array:
     from scipy.spatial import cKDTree
 
-    tree = cKDTree(targets * np.asarray(spacing, float), balanced_tree=False, compact_nodes=False)
+    tree = cKDTree(targets * np.asarray(spacing, float), leafsize=32, balanced_tree=False, compact_nodes=False)
     _, which = tree.query(sources * np.asarray(spacing, float))
     return _length(sources - targets[which], spacing)  # from whole voxels: equal steps give equal distances
 

@@ -6,6 +6,7 @@ depend on which neighbours are set up to mirroring, swapping axes and exchanging
 are all there are.
 """
 
+from functools import cache
 from itertools import permutations, product
 
 import numpy as np
@@ -62,6 +63,7 @@ def surfels(mask: Array, spacing: Spacing) -> tuple[Array, Array]:
     return edges, areas(spacing)[codes]
 
 
+@cache
 def areas(spacing: Spacing) -> Array:
     """Return the length (2-D) or area (3-D) of a surface element for every code of its neighbours.
 
@@ -83,4 +85,5 @@ def areas(spacing: Spacing) -> Array:
             moved = int("".join(corner[axis] for axis in order), 2) ^ flips
             code |= 1 << (2**axes - 1 - moved)
         table[[code, 2 ** (2**axes) - 1 - code]] = area
+    table.flags.writeable = False  # it is kept
     return table
