@@ -1,6 +1,6 @@
 """HD95, NSD and Boundary IoU of a volume: segcgan against MONAI and DeepMind surface-distance, in one run.
 
-    python benchmarks/metrics.py                     # 512 x 512 x 100, nine rounds, about eight minutes
+    python benchmarks/metrics.py                     # 512 x 512 x 100, nine rounds, about ten minutes
     python benchmarks/metrics.py --size 40 128 128   # shorter
 
 Each round measures everybody once, one after the other, so that a busy machine is busy for all; the ratio is the
