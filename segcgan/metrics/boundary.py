@@ -1,20 +1,15 @@
 """How well two binary masks agree along their boundary, in physical units, in 2-D and anisotropic 3-D.
 
-Libraries give different numbers under the same name; ``HD95_CONVENTION`` and ``BOUNDARY_IOU_CONVENTION`` say which
-ones these are. Arrays of one slice (1, H, W) are measured as 2-D. Pixels that are not ``valid`` are taken out of
-both masks first, so the rim of a hole in the data becomes a boundary the two masks share.
+Libraries give different numbers under the same name: the convention is an argument, and ``conventions`` says it in
+words. These functions measure one score each; ``MaskPair`` measures several at the cost of one. It also says what
+holds for every score here: one slice, invalid pixels, empty masks.
 """
 
-from typing import Literal
-
-import numpy as np
-
 from segcgan.case import Array
-from segcgan.errors import SegcganError
-from segcgan.metrics.overlap import check_shapes
+from segcgan.metrics.nearest import Spacing
+from segcgan.metrics.pair import Combine, Convention, MaskPair, Status, Surface, band_width, status
 
-Spacing = tuple[float, ...]
-Status = Literal["ok", "both_empty", "pred_empty", "ref_empty"]
+__all__ = ["Convention", "MaskPair", "Spacing", "Status", "band_width", "status"]
 
 HD95_CONVENTION = (
     "larger of the two directed 95th percentiles (linear interpolation) of distances between boundary voxels, "
@@ -26,11 +21,114 @@ BOUNDARY_IOU_CONVENTION = (
 )
 
 
-def status(reference: Array, prediction: Array) -> Status:
-    """Say which of two binary masks are empty."""
-    if reference.any():
-        return "ok" if prediction.any() else "pred_empty"
-    return "ref_empty" if prediction.any() else "both_empty"
+def conventions(convention: Convention | None = None) -> dict[str, str]:
+    """Return, for each boundary score, one sentence that says how it is measured."""
+    convention = convention or Convention()
+    surfels = convention.surface == "surfels"
+    surface = (
+        "surface elements on the corners between voxels, weighted by area (Nikolov 2018, DeepMind surface-distance)"
+        if surfels else "boundary voxels, which are the mask minus its erosion by a cross"
+    )
+    step = "step over area" if surfels else "linear interpolation"
+    hd95 = f"95th percentile ({step}) of the distances of both directions, pooled (MedPy, panoptica), of {surface}"
+    if convention.combine == "max":
+        hd95 = f"larger of the two directed 95th percentiles ({step}) of the distances of {surface}"
+    if convention == Convention():
+        hd95 = HD95_CONVENTION
+    return {
+        "HD95": hd95,
+        "ASSD": f"mean distance to the other surface over both surfaces, pooled, of {surface}",
+        "NSD": f"share of both surfaces, pooled, no further than the tolerance from the other one, of {surface}",
+        "Boundary F": "harmonic mean of the shares of the predicted and of the reference surface no further than "
+        f"the tolerance from the other one (Csurka 2013), of {surface}",
+        "Boundary IoU": BOUNDARY_IOU_CONVENTION,
+    }
+
+
+def hausdorff(
+    reference: Array,
+    prediction: Array,
+    spacing: Spacing,
+    percentile: float = 100,
+    combine: Combine = "max",
+    surface: Surface = "voxels",
+    valid: Array | None = None,
+) -> float:
+    """Return the Hausdorff distance (or a percentile of it) of two binary masks (H, W) or (D, H, W).
+
+    Returns:
+        Distance in the unit of ``spacing``; 0 when both masks are empty, the diagonal of the image when one is.
+
+    Raises:
+        SegcganError: as of ``MaskPair`` and its ``hausdorff``.
+    """
+    return MaskPair(reference, prediction, spacing, Convention(surface, combine), valid).hausdorff(percentile)
+
+
+def hausdorff95(
+    reference: Array,
+    prediction: Array,
+    spacing: Spacing,
+    valid: Array | None = None,
+    combine: Combine = "max",
+    surface: Surface = "voxels",
+) -> float:
+    """Return the 95th percentile Hausdorff distance, see ``hausdorff``; as it stands, ``HD95_CONVENTION``."""
+    return hausdorff(reference, prediction, spacing, 95, combine, surface, valid)
+
+
+def assd(
+    reference: Array, prediction: Array, spacing: Spacing, surface: Surface = "voxels", valid: Array | None = None
+) -> float:
+    """Return the average symmetric surface distance: pooled over both surfaces, see ``MaskPair.assd``.
+
+    Returns:
+        Distance in the unit of ``spacing``; 0 when both masks are empty, the diagonal of the image when one is.
+    """
+    return MaskPair(reference, prediction, spacing, Convention(surface), valid).assd()
+
+
+def masd(
+    reference: Array, prediction: Array, spacing: Spacing, surface: Surface = "voxels", valid: Array | None = None
+) -> float:
+    """Return the mean average surface distance: mean of the two directed means, see ``MaskPair.masd``.
+
+    Returns:
+        Distance in the unit of ``spacing``; 0 when both masks are empty, the diagonal of the image when one is.
+    """
+    return MaskPair(reference, prediction, spacing, Convention(surface), valid).masd()
+
+
+def nsd(
+    reference: Array,
+    prediction: Array,
+    spacing: Spacing,
+    tolerance: float,
+    surface: Surface = "voxels",
+    valid: Array | None = None,
+) -> float:
+    """Return the normalised surface distance at a tolerance (surface Dice), see ``MaskPair.nsd``.
+
+    Returns:
+        0 to 1; NaN when both masks are empty, 0 when one is.
+    """
+    return MaskPair(reference, prediction, spacing, Convention(surface), valid).nsd(tolerance)
+
+
+def boundary_f(
+    reference: Array,
+    prediction: Array,
+    spacing: Spacing,
+    tolerance: float,
+    surface: Surface = "voxels",
+    valid: Array | None = None,
+) -> float:
+    """Return the F score of the boundary at a tolerance, see ``MaskPair.boundary_f``.
+
+    Returns:
+        0 to 1; NaN when both masks are empty, 0 when one is.
+    """
+    return MaskPair(reference, prediction, spacing, Convention(surface), valid).boundary_f(tolerance)
 
 
 def boundary_iou(
@@ -55,103 +153,22 @@ def boundary_iou(
     Raises:
         SegcganError: shapes or number of axes do not match, or spacing or distance are not positive.
     """
-    reference, prediction, spacing = _prepare(reference, prediction, spacing, valid)
-    if status(reference, prediction) != "ok":
-        return float("nan") if status(reference, prediction) == "both_empty" else 0.0
-    width = band_width(spacing, distance)
-    first, second = (_band(mask, spacing, width) for mask in _crop(reference, prediction))
-    return float(np.count_nonzero(first & second) / np.count_nonzero(first | second))
+    return MaskPair(reference, prediction, spacing, None, valid).boundary_iou(distance)
 
 
-def band_width(spacing: Spacing, distance: float) -> float:
-    """Return ``distance``, or the pixel size in the plane if that is larger: a band is one pixel wide at least."""
-    if distance <= 0:
-        msg = f"the boundary band is {distance:g} wide, but it must be positive; give its width in mm, m or px"
-        raise SegcganError(msg)
-    return max(distance, *spacing[-2:])
-
-
-def hausdorff95(reference: Array, prediction: Array, spacing: Spacing, valid: Array | None = None) -> float:
-    """Return the 95th percentile Hausdorff distance of two binary masks, see ``HD95_CONVENTION``.
+def surface_distances(
+    reference: Array, prediction: Array, spacing: Spacing, surface: Surface = "voxels"
+) -> tuple[Array, Array]:
+    """Return the distance of every surface element to the surface of the other mask.
 
     Args:
         reference: binary mask (H, W) or (D, H, W).
         prediction: binary mask, same shape.
         spacing: size of a pixel along each axis.
-        valid: bool, same shape; None when all pixels are.
-
-    Returns:
-        Distance in the unit of ``spacing``; 0 when both masks are empty, the diagonal of the image when one is
-        (a missed organ must not drop out of the mean).
-
-    Raises:
-        SegcganError: shapes or number of axes do not match, or spacing is not positive.
-    """
-    reference, prediction, spacing = _prepare(reference, prediction, spacing, valid)
-    if status(reference, prediction) != "ok":
-        diagonal = float(np.linalg.norm(np.multiply(reference.shape, spacing)))
-        return 0.0 if status(reference, prediction) == "both_empty" else diagonal
-    return max(float(np.percentile(each, 95)) for each in surface_distances(reference, prediction, spacing))
-
-
-def surface_distances(reference: Array, prediction: Array, spacing: Spacing) -> tuple[Array, Array]:
-    """Return the distance of every boundary voxel to the boundary of the other mask.
-
-    Args:
-        reference: binary mask, any number of axes.
-        prediction: binary mask, same shape.
-        spacing: size of a pixel along each axis.
+        surface: what counts as an element.
 
     Returns:
         distances reference → prediction (N,) and prediction → reference (M,) in the unit of ``spacing``. If one
         mask is empty, its own list is empty and the other one infinite.
     """
-    from scipy.spatial import cKDTree
-
-    edges = [np.argwhere(_edge(mask)) * np.asarray(spacing, float) for mask in _crop(reference, prediction)]
-    # A tree over boundary voxels costs memory by surface, a distance transform would by volume.
-    trees = [cKDTree(points) for points in edges]
-    return trees[1].query(edges[0])[0], trees[0].query(edges[1])[0]
-
-
-def _prepare(
-    reference: Array, prediction: Array, spacing: Spacing, valid: Array | None
-) -> tuple[Array, Array, Spacing]:
-    check_shapes(reference, prediction, valid)
-    if len(spacing) != reference.ndim or min(spacing) <= 0:
-        msg = f"spacing {tuple(spacing)} does not fit a mask of {reference.ndim} axes; give one positive size each"
-        raise SegcganError(msg)
-    masks = reference.astype(bool), prediction.astype(bool)
-    if valid is not None:
-        masks = masks[0] & valid.astype(bool), masks[1] & valid.astype(bool)
-    if reference.ndim == 3 and reference.shape[0] == 1:
-        return masks[0][0], masks[1][0], tuple(spacing[1:])
-    return *masks, tuple(spacing)
-
-
-def _crop(reference: Array, prediction: Array) -> tuple[Array, Array]:
-    """Cut both masks to their common box and put one pixel of background round it: all distances stay the same."""
-    from scipy.ndimage import find_objects
-
-    boxes = find_objects((reference | prediction).view(np.uint8))
-    box = boxes[0] if boxes else (slice(0, 0),) * reference.ndim
-    return np.pad(reference[box], 1), np.pad(prediction[box], 1)
-
-
-def _edge(mask: Array) -> Array:
-    from scipy.ndimage import binary_erosion
-
-    return mask ^ binary_erosion(mask)
-
-
-def _band(mask: Array, spacing: Spacing, width: float) -> Array:
-    """Foreground at most ``width`` from the background: what an erosion by the ball of that radius takes away.
-
-    The same as a thresholded distance transform, with a fraction of its time and memory for bands of a few pixels.
-    """
-    from scipy.ndimage import binary_erosion
-
-    radius = width * (1 + 1e-6)  # so that rounding does not decide about pixels at exactly this distance
-    steps = [np.arange(-int(radius / size), int(radius / size) + 1) * size for size in spacing]
-    ball = sum(axis**2 for axis in np.ix_(*steps)) <= radius**2
-    return mask ^ binary_erosion(mask, ball)
+    return MaskPair(reference, prediction, spacing, Convention(surface)).distances

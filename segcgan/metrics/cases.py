@@ -2,8 +2,9 @@
 
 import csv
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from segcgan.atomic import replacing
 from segcgan.case import Array, Geometry
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.metrics.boundary import band_width, boundary_iou, hausdorff95, status
+from segcgan.metrics.calibration import Calibration
 from segcgan.metrics.overlap import confusion, dice, iou, scored
+from segcgan.metrics.pair import Convention, MaskPair, band_width
+
+Tally = TypeVar("Tally", Array, Calibration)
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,12 @@ class Row:
     hd95: float  # 0 when both masks are empty, the image diagonal when one is; NaN when not measured
     voxels_reference: int
     voxels_prediction: int
-    unit: str  # of hd95 and band
-    band: float  # width of the boundary band
+    unit: str  # of distances and band
+    band: float  # width of the boundary band, and the tolerance of the next two
+    nsd: float = float("nan")  # NaN when both masks are empty or when not measured, and so is the next one
+    boundary_f: float = float("nan")
+    assd: float = float("nan")  # as hd95
+    convention: str = ""  # of hd95, nsd, boundary_f and assd; empty when not measured
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -49,6 +57,7 @@ def score_case(
     group: str = "",
     valid: Array | None = None,
     hd95: bool = True,
+    convention: Convention | None = None,
 ) -> tuple[list[Row], dict[str, Array]]:
     """Score every variant of a case's mask against its reference.
 
@@ -57,10 +66,11 @@ def score_case(
         masks: class indices (D, H, W): ``"reference"`` and the variants, in the order tables show them.
         classes: all classes, index 0 is the background.
         geometry: of the case: spacing and its unit.
-        distance: width of the boundary band in that unit; one pixel in the plane if that is larger.
+        distance: boundary band and tolerance in that unit; one pixel in the plane if that is larger.
         group: patient or scene; the case itself if empty.
         valid: bool, shaped like the masks; what is invalid or ignored in the reference counts nowhere.
-        hd95: False leaves the Hausdorff distance out (NaN).
+        hd95: False leaves out (NaN) what needs distances between surfaces: HD95, ASSD, NSD and boundary F.
+        convention: of these; as it stands boundary voxels, and the larger of the directed percentiles.
 
     Returns:
         rows, and for each variant its confusion matrix (K, K) with reference classes as rows.
@@ -70,7 +80,7 @@ def score_case(
     """
     if "reference" not in masks:
         raise SegcganError(f"case {name!r} has no reference mask, so it has no score; give one in the manifest")
-    reference, spacing = masks["reference"], geometry.spacing
+    reference, band = masks["reference"], band_width(geometry.spacing, distance)
     rows, counts = [], {}
     for variant, mask in masks.items():
         if variant == "reference":
@@ -80,22 +90,33 @@ def score_case(
         overlap = dice(counts[variant]), iou(counts[variant])
         for index, spec in list(enumerate(classes))[1:]:
             truth, guess = (reference == index) & known, (mask == index) & known
+            pair = MaskPair(truth, guess, geometry.spacing, convention)
             rows.append(Row(
                 case=name,
                 group=group or name,
                 variant=variant,
                 class_name=spec.name,
-                status=status(truth, guess),
+                status=pair.status,
                 dice=float(overlap[0][index]),
                 iou=float(overlap[1][index]),
-                boundary_iou=boundary_iou(truth, guess, spacing, distance),
-                hd95=hausdorff95(truth, guess, spacing) if hd95 else float("nan"),
-                voxels_reference=int(np.count_nonzero(truth)),
-                voxels_prediction=int(np.count_nonzero(guess)),
+                boundary_iou=pair.boundary_iou(band),
+                voxels_reference=int(np.count_nonzero(pair.reference)),
+                voxels_prediction=int(np.count_nonzero(pair.prediction)),
                 unit=geometry.unit,
-                band=band_width(spacing, distance),
+                band=band,
+                **(_distances(pair, band) if hd95 else {"hd95": float("nan")}),
             ))
     return rows, counts
+
+
+def _distances(pair: MaskPair, tolerance: float) -> dict[str, Any]:
+    return {
+        "hd95": pair.hausdorff(95),
+        "nsd": pair.nsd(tolerance),
+        "boundary_f": pair.boundary_f(tolerance),
+        "assd": pair.assd(),
+        "convention": str(pair.convention),
+    }
 
 
 def unique(rows: Iterable[Row]) -> list[Row]:
@@ -106,12 +127,12 @@ def unique(rows: Iterable[Row]) -> list[Row]:
     return list(found.values())
 
 
-def pool(confusions: dict[str, dict[str, Array]]) -> dict[str, Array]:
-    """Add up confusion matrices over cases: {case: {variant: (K, K)}} → {variant: (K, K)}."""
-    total: dict[str, Array] = {}
-    for counts in confusions.values():
-        for variant, matrix in counts.items():
-            total[variant] = total.get(variant, 0) + matrix
+def pool(tallies: dict[str, dict[str, Tally]]) -> dict[str, Tally]:
+    """Add up confusion matrices or calibrations over cases: {case: {variant: tally}} → {variant: tally}."""
+    total: dict[str, Any] = {}
+    for found in tallies.values():
+        for variant, tally in found.items():
+            total[variant] = total.get(variant, 0) + tally
     return total
 
 
@@ -125,7 +146,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read what ``write_rows`` wrote.
+    """Read what ``write_rows`` wrote; columns that older versions did not write are NaN or empty.
 
     Raises:
         SegcganError: the file is not such a table.
@@ -141,7 +162,11 @@ def read_rows(path: Path) -> list[Row]:
 def _parse(line: dict[str, str]) -> Row:
     cells: dict[str, str | int | float] = {}
     for field in fields(Row):
+        if field.name not in line and field.default is not MISSING:
+            continue
         text = line[field.name]
+        if text is None:
+            raise ValueError("a line is cut short")
         if field.type is float:
             cells[field.name] = float(text) if text else float("nan")
         else:

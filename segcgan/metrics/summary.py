@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segcgan.case import Array
+from segcgan.metrics.calibration import Calibration
 from segcgan.metrics.cases import Row, unique
 from segcgan.metrics.overlap import iou, pixel_accuracy
 
@@ -25,12 +26,18 @@ class Scores:
     dice: float  # mean of cases; a class in neither mask is left out
     iou: float
     boundary_iou: float
+    nsd: float
+    boundary_f: float
     hd95_penalised: float  # all cases: 0 where both masks are empty, the image diagonal where one is
     hd95_conditional: float  # only where neither mask is empty
+    assd_penalised: float
+    assd_conditional: float
     pixel_accuracy: float  # pooled
     cases: int
     scored: int  # cases with a Dice
     statuses: dict[str, int]  # of case × class
+    convention: str  # of the scores that need distances between surfaces
+    calibration: Calibration | None  # pooled
 
 
 @dataclass(frozen=True)
@@ -42,16 +49,19 @@ class Summary:
     bands: tuple[float, ...]
 
 
-def summarise(rows: Iterable[Row], confusions: dict[str, Array]) -> Summary:
+def summarise(
+    rows: Iterable[Row], confusions: dict[str, Array], calibrations: dict[str, Calibration] | None = None
+) -> Summary:
     """Average rows over cases and read the pooled scores off the confusion matrices.
 
     Args:
         rows: of any number of cases; a case that comes twice counts once.
         confusions: for each variant the sum over cases (K, K), see ``segcgan.metrics.cases.pool``.
+        calibrations: likewise, of the variants that have probabilities; None when no variant has.
     """
     rows = unique(rows)
     variants = {
-        variant: _scores([row for row in rows if row.variant == variant], counts)
+        variant: _scores([row for row in rows if row.variant == variant], counts, (calibrations or {}).get(variant))
         for variant, counts in confusions.items()
     }
     units, bands = {row.unit for row in rows}, {row.band for row in rows}
@@ -87,13 +97,34 @@ def table(summary: Summary) -> Table:
         line("Dice ↑ (mean of cases)", lambda s: s.dice),
         line("IoU ↑ (mean of cases)", lambda s: s.iou),
         line(f"Boundary IoU ↑ (band {band} {unit}, mean of cases)", lambda s: s.boundary_iou),
+        line(f"NSD ↑ (within {band} {unit}, mean of cases)", lambda s: s.nsd),
+        line(f"Boundary F ↑ (within {band} {unit}, mean of cases)", lambda s: s.boundary_f),
         line(f"HD95 ↓ ({unit}, one mask empty = image diagonal)", lambda s: s.hd95_penalised, 2),
         line(f"HD95 ↓ ({unit}, where both masks exist)", lambda s: s.hd95_conditional, 2),
+        line(f"ASSD ↓ ({unit}, one mask empty = image diagonal)", lambda s: s.assd_penalised, 2),
+        line(f"ASSD ↓ ({unit}, where both masks exist)", lambda s: s.assd_conditional, 2),
+        tally("HD95, ASSD, NSD, Boundary F: surface, percentile", lambda s: s.convention),
+        *_calibration_lines(every, line),
         line("pixel accuracy ↑ (pooled)", lambda s: s.pixel_accuracy),
         tally("cases (of them with a Dice)", lambda s: f"{s.cases} ({s.scored})"),
         tally("masks: both / neither / only reference / only prediction", _statuses),
     ]
     return header, lines
+
+
+def _calibration_lines(every: list[Scores], line: Callable[..., list[str]]) -> list[list[str]]:
+    found = [scores.calibration for scores in every if scores.calibration is not None]
+    if not found:
+        return []
+
+    def of(read: Callable[[Calibration], float]) -> Callable[[Scores], float]:
+        return lambda scores: float("nan") if scores.calibration is None else read(scores.calibration)
+
+    return [
+        line(f"ECE ↓ (most likely class, {found[0].bins} equal bins, pooled)", of(lambda c: c.ece())),
+        line("Brier ↓ (sum over classes, pooled)", of(lambda c: c.brier)),
+        line("NLL ↓ (nats per pixel, pooled)", of(lambda c: c.nll)),
+    ]
 
 
 def case_table(rows: Iterable[Row]) -> Table:
@@ -130,7 +161,7 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def _scores(rows: list[Row], counts: Array) -> Scores:
+def _scores(rows: list[Row], counts: Array, calibration: Calibration | None) -> Scores:
     overlap = iou(counts)
     both = [row for row in rows if row.status == "ok"]
     dices = _by_case(rows, lambda row: row.dice)
@@ -142,12 +173,18 @@ def _scores(rows: list[Row], counts: Array) -> Scores:
         dice=_mean(dices.values()),
         iou=_mean(_by_case(rows, lambda row: row.iou).values()),
         boundary_iou=_mean(_by_case(rows, lambda row: row.boundary_iou).values()),
+        nsd=_mean(_by_case(rows, lambda row: row.nsd).values()),
+        boundary_f=_mean(_by_case(rows, lambda row: row.boundary_f).values()),
         hd95_penalised=_mean(_by_case(rows, lambda row: row.hd95).values()),
         hd95_conditional=_mean(_by_case(both, lambda row: row.hd95).values()),
+        assd_penalised=_mean(_by_case(rows, lambda row: row.assd).values()),
+        assd_conditional=_mean(_by_case(both, lambda row: row.assd).values()),
         pixel_accuracy=pixel_accuracy(counts),
         cases=len(dices),
         scored=sum(value == value for value in dices.values()),
         statuses=dict(Counter(row.status for row in rows)),
+        convention=" / ".join(sorted({row.convention for row in rows} - {""})) or EMPTY,
+        calibration=calibration,
     )
 
 

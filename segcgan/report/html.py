@@ -6,7 +6,7 @@ from pathlib import Path
 
 import segcgan
 from segcgan.atomic import write_text
-from segcgan.metrics.boundary import BOUNDARY_IOU_CONVENTION, HD95_CONVENTION
+from segcgan.metrics.boundary import conventions
 from segcgan.metrics.summary import Table
 
 LIMITS = (
@@ -49,7 +49,7 @@ def write_report(
         strips=[(caption, _inline(picture)) for caption, picture in strips or []],
         cases=cases,
         notes=[*LIMITS, *(notes or [])],
-        conventions={"HD95": HD95_CONVENTION, "Boundary IoU": BOUNDARY_IOU_CONVENTION},
+        conventions=conventions(),
         version=segcgan.__version__,
     )
     write_text(path, page)

@@ -7,7 +7,10 @@ import pytest
 from segcgan.case import IGNORE, Geometry
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
+from segcgan.metrics.boundary import assd, boundary_f, nsd
+from segcgan.metrics.calibration import calibrate
 from segcgan.metrics.cases import pool, read_rows, score_case, unique, write_rows
+from segcgan.metrics.pair import Convention
 
 CLASSES = [ClassSpec("background", [0]), ClassSpec("liver", [1]), ClassSpec("tumour", [2])]
 GEOMETRY = Geometry(np.eye(4), (2.0, 1.0, 1.0), "mm")
@@ -58,8 +61,42 @@ def test_ignored_and_invalid_pixels_count_nowhere():
 
 
 def test_hd95_can_be_left_out():
-    rows, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, hd95=False)
-    assert all(math.isnan(row.hd95) for row in rows)
+    """What training looks at every epoch stays: it asks for no distance between surfaces."""
+    quick, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, hd95=False)
+    full, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)
+    for row, other in zip(quick, full, strict=True):
+        assert all(math.isnan(value) for value in (row.hd95, row.nsd, row.boundary_f, row.assd))
+        assert row.convention == ""
+        assert str((row.dice, row.iou, row.boundary_iou)) == str((other.dice, other.iou, other.boundary_iou))
+
+
+def test_hd95_left_out_measures_no_distance(monkeypatch):
+    def never(*_):
+        raise AssertionError("a distance was measured")
+
+    monkeypatch.setattr("segcgan.metrics.pair.closest", never)
+    score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, hd95=False)
+    with pytest.raises(AssertionError, match="a distance was measured"):
+        score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)
+
+
+@pytest.mark.parametrize("surface", ["voxels", "surfels"])
+def test_boundary_scores_of_a_row(surface):
+    found = masks()
+    rows, _ = score_case("p1", found, CLASSES, GEOMETRY, 0.5, convention=Convention(surface, "pooled"))
+    first, ghost, exact, absent = rows
+    truth, guess = found["reference"] == 1, found["coarse"] == 1
+    assert first.band == 1.0  # half a pixel is no tolerance for masks of whole ones
+    assert first.nsd == nsd(truth, guess, GEOMETRY.spacing, 1.0, surface) == 1
+    assert first.boundary_f == boundary_f(truth, guess, GEOMETRY.spacing, 1.0, surface)
+    assert first.assd == assd(truth, guess, GEOMETRY.spacing, surface)
+    assert 0 < first.assd < 0.5
+    assert (ghost.nsd, ghost.boundary_f, ghost.assd) == (0, 0, ghost.hd95)
+    assert (exact.nsd, exact.boundary_f, exact.assd) == (1, 1, 0)
+    assert math.isnan(absent.nsd)
+    assert math.isnan(absent.boundary_f)
+    assert absent.assd == 0
+    assert {row.convention for row in rows} == {f"{surface}, pooled"}
 
 
 def test_a_case_without_reference_is_an_error():
@@ -78,6 +115,25 @@ def test_rows_survive_the_csv(tmp_path):
     back = read_rows(path)
     assert str(back) == str(rows)  # NaN is not equal to itself, its text is
     assert back[0] == rows[0]
+
+
+def test_tables_of_older_versions_are_read(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text(
+        "case,group,variant,class_name,status,dice,iou,boundary_iou,hd95,voxels_reference,voxels_prediction,unit,band\n"
+        "p1,p1,coarse,liver,ok,0.9,0.8,0.7,1.5,10,11,mm,2.0\n"
+    )
+    (row,) = read_rows(path)
+    assert (row.hd95, row.band, row.convention) == (1.5, 2.0, "")
+    assert all(math.isnan(value) for value in (row.nsd, row.boundary_f, row.assd))
+
+
+def test_a_line_cut_short_is_an_error(tmp_path):
+    path = tmp_path / "cases.csv"
+    write_rows(path, score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)[0])
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(SegcganError, match=r"cases.csv is not a table of scores \(a line is cut short\); make it"):
+        read_rows(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -108,3 +164,11 @@ def test_a_case_scored_twice_counts_once():
     total = pool({"p1": counts, "p2": counts})
     np.testing.assert_array_equal(total["coarse"], 2 * counts["coarse"])
     assert total["coarse"] is not counts["coarse"]
+
+
+def test_calibrations_pool_like_confusions():
+    first = calibrate(np.array([0, 1]), np.array([[0.9, 0.6], [0.1, 0.4]]))
+    second = calibrate(np.array([1]), np.array([[0.5], [0.5]]))
+    total = pool({"p1": {"coarse": first}, "p2": {"coarse": second, "refined": second}})
+    assert (total["coarse"].pixels, total["refined"].pixels) == (3, 1)
+    assert total["coarse"].brier == pytest.approx((2 * 0.1**2 + 2 * 0.6**2 + 2 * 0.5**2) / 3)

@@ -5,6 +5,7 @@ import pytest
 
 from segcgan.case import Geometry
 from segcgan.classes import ClassSpec
+from segcgan.metrics.calibration import calibrate
 from segcgan.metrics.cases import Row, pool, score_case
 from segcgan.metrics.summary import case_table, exemplars, number, summarise, table
 
@@ -42,6 +43,11 @@ def test_means_pools_and_counts(scored):
     diagonal = math.hypot(10, 10)
     assert coarse.hd95_conditional == pytest.approx(0.5)
     assert coarse.hd95_penalised == pytest.approx((0.5 + 2 * diagonal) / 3)
+    assert coarse.assd_penalised == pytest.approx((coarse.assd_conditional + 2 * diagonal) / 3)
+    assert 0 < coarse.assd_conditional < 0.5
+    assert coarse.nsd == pytest.approx(1 / 3)  # one row of 0.5 m is within the 1 m; the other two miss everything
+    assert coarse.boundary_f == pytest.approx(1 / 3)
+    assert (chosen.nsd, chosen.boundary_f, chosen.assd_penalised, chosen.assd_conditional) == (1, 1, 0, 0)
     assert coarse.statuses == {"ok": 1, "pred_empty": 1, "ref_empty": 1}
     assert (chosen.dice, chosen.boundary_iou, chosen.hd95_penalised) == (1, 1, 0)
     assert (chosen.cases, chosen.scored) == (3, 2)  # the scene empty in both has no Dice
@@ -66,9 +72,31 @@ def test_table_says_what_is_measured_and_how(scored):
     assert text["Boundary IoU ↑ (band 1 m, mean of cases)"][1] == "1.0000"
     assert text["Dice ↑ (mean of cases)"] == ["0.3111", "1.0000", "+0.6889"]
     assert text["HD95 ↓ (m, where both masks exist)"] == ["0.50", "0.00", "−0.50"]
+    assert text["NSD ↑ (within 1 m, mean of cases)"] == ["0.3333", "1.0000", "+0.6667"]
+    assert text["Boundary F ↑ (within 1 m, mean of cases)"] == ["0.3333", "1.0000", "+0.6667"]
+    assert text["ASSD ↓ (m, one mask empty = image diagonal)"][1] == "0.00"
+    assert text["HD95, ASSD, NSD, Boundary F: surface, percentile"] == ["voxels, max", "voxels, max", ""]
+    assert not any(label.startswith(("ECE", "Brier", "NLL")) for label in text)
     assert text["cases (of them with a Dice)"] == ["3 (3)", "3 (2)", ""]
     masks = text["masks: both / neither / only reference / only prediction"]
     assert masks == ["1 / 0 / 1 / 1", "2 / 1 / 0 / 0", ""]
+
+
+def test_calibration_joins_the_table(scored):
+    sure = calibrate(np.array([1, 0]), np.array([[0.2, 0.6], [0.8, 0.4]]), bins=10)
+    _, lines = table(summarise(*scored, {"coarse": sure}))
+    text = {line[0]: line[1:] for line in lines}
+    assert text["ECE ↓ (most likely class, 10 equal bins, pooled)"] == ["0.3000", "–", "–"]
+    assert text["Brier ↓ (sum over classes, pooled)"][0] == "0.2000"
+    assert text["NLL ↓ (nats per pixel, pooled)"] == [f"{-(np.log(0.8) + np.log(0.6)) / 2:.4f}", "–", "–"]
+
+
+def test_rows_of_older_versions_have_dashes():
+    row = Row("p1", "p1", "coarse", "building", "ok", 0.9, 0.8, 0.7, 1.5, 10, 11, "m", 1.0)
+    text = dict(table(summarise([row], {"coarse": np.eye(2, dtype=int)}))[1])
+    assert text["NSD ↑ (within 1 m, mean of cases)"] == "–"
+    assert text["HD95 ↓ (m, where both masks exist)"] == "1.50"
+    assert text["HD95, ASSD, NSD, Boundary F: surface, percentile"] == "–"
 
 
 def test_one_variant_has_no_difference_and_nothing_scored_is_a_dash():
