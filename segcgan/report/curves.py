@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from segcgan.errors import SegcganError
-from segcgan.report.figures import INK, PALETTE, PAPER, png
+from segcgan.report.figures import png
+from segcgan.report.panels import INK, PALETTE, PAPER
 
 Series = dict[str, list[tuple[float, float]]]  # column -> (epoch, value), in order
 

@@ -3,21 +3,37 @@
 import numpy as np
 
 from segcgan.case import IGNORE, Array
+from segcgan.errors import SegcganError
 
 
-def stretch(image: Array, valid: Array | None = None) -> Array:
+def stretch(image: Array, valid: Array | None = None, channels: tuple[int, ...] | None = None) -> Array:
     """Return an image (C, H, W) as a picture in 0…1, (H, W) grey or (H, W, 3), robust against outliers.
 
     The 1st to 99th percentile of valid pixels becomes black to white: over all bands of an RGB image together,
     which keeps its colours, and band by band when there are more, whose ranges differ.
+
+    Args:
+        image: of any number of bands.
+        valid: bool (H, W).
+        channels: one or three bands to show; None = the first three, or the first.
+
+    Raises:
+        SegcganError: another number of channels, or one the image does not have.
     """
-    bands = image[:3] if image.shape[0] >= 3 else image[:1]
+    count = len(image)
+    if channels is None:
+        channels = (0, 1, 2) if count >= 3 else (0,)
+    if len(channels) not in (1, 3):
+        raise SegcganError(f"{len(channels)} channels cannot be shown; give one (grey) or three (red, green, blue)")
+    if not all(0 <= channel < count for channel in channels):
+        raise SegcganError(f"channels {list(channels)} are not all in the image; choose from 0 to {count - 1}")
+    bands = image[list(channels)]
     known = np.isfinite(bands).all(axis=0) & (True if valid is None else valid)
     if not known.any():
         known = np.ones_like(known)
         bands = np.zeros_like(bands)
     values = bands[:, known].astype(np.float32)
-    values = values.reshape(1, -1) if len(image) == 3 else values
+    values = values.reshape(1, -1) if count == 3 else values
     low, high = np.percentile(values, (1, 99), axis=1)[:, :, None, None]
     picture = np.clip((np.where(known, bands, low) - low) / np.maximum(high - low, 1e-12), 0, 1)
     return picture[0] if len(bands) == 1 else np.moveaxis(picture, 0, -1)
