@@ -45,6 +45,11 @@ class Outcome:
     evidence: Array
     seconds: float
 
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers that can be read."""
+        return list(self.store.get(0))
+
     def read(self, layer: str, window: Window) -> Array:
         """Read a layer of the finished strips.
 

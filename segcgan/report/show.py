@@ -61,22 +61,13 @@ def show(
     """
     chain = None if run is None else run if isinstance(run, Chain) else load(run)
     found, classes = _attach(_find(case, run), reference, chain.classes if chain is not None else [])
-    masks: dict[str, Array] = {}
-    if found.reference is not None:
-        masks["reference"] = found.read_reference(found.whole)
-    outcome, spread = None, False
-    if chain is not None:
-        spread = chain.refiner is not None and chain.refiner.stochastic and samples > 1
-        extra = ("samples", "disagreement") if spread else ()
-        outcome = predict_case(found, chain, MemoryStore(), samples=samples, seed=seed, extra=extra)
-        for name in ("coarse", "refined")[: 1 if chain.refiner is None else 2]:
-            masks[name] = outcome.read(name, found.whole)
+    outcome = None if chain is None else _predict(found, chain, samples, seed)
+    masks = _masks(found, outcome)
     kept = "" if outcome is None or "refined" not in masks else "refined" if outcome.accepted else "coarse"
     z = _slice(found, slice, masks, kept or "coarse")
-    shown = {name: mask[z] for name, mask in masks.items()}
-    rows, columns = _window(found, zoom, list(shown.values()))
+    rows, columns = _window(found, zoom, [mask[z] for mask in masks.values()])
     image, valid = found.read((_one(z), rows, columns))
-    figures = Slice(
+    shown = Slice(
         image=image[:, 0],
         classes=classes,
         spacing=(found.geometry.spacing[1], found.geometry.spacing[2]),
@@ -85,9 +76,23 @@ def show(
         title=_title(found, z, outcome if kept else None),
         channels=(channels,) if isinstance(channels, int) else None if channels is None else tuple(channels),
     )
-    cut = {n: np.where(valid[0, 0] | (n == "reference"), mask[rows, columns], 0) for n, mask in shown.items()}
-    apart = _spread(outcome, (_one(z), rows, columns), len(classes)) if outcome is not None and spread else None
-    return grid(figures, cut, apart, kept)
+    cut = {name: mask[z, rows, columns] for name, mask in masks.items()}
+    cut = {name: mask if name == "reference" else np.where(valid[0, 0], mask, 0) for name, mask in cut.items()}
+    return grid(shown, cut, _spread(outcome, (_one(z), rows, columns), len(classes)), kept)
+
+
+def _predict(case: Case, chain: Chain, samples: int, seed: int) -> Outcome:
+    several = chain.refiner is not None and chain.refiner.stochastic and samples > 1
+    extra = ("samples", "disagreement") if several else ()
+    return predict_case(case, chain, MemoryStore(), samples=samples, seed=seed, extra=extra)
+
+
+def _masks(case: Case, outcome: Outcome | None) -> dict[str, Array]:
+    masks = {} if case.reference is None else {"reference": case.read_reference(case.whole)}
+    for name in ("coarse", "refined"):
+        if outcome is not None and name in outcome.layers:
+            masks[name] = outcome.read(name, case.whole)
+    return masks
 
 
 def _find(case: Case | Path | str, run: Path | str | Chain | None) -> Case:
@@ -156,10 +161,12 @@ def _title(case: Case, z: int, outcome: Outcome | None) -> str:
     return f"{case.name}{split}{place}" + (f"\n{outcome.reason}" if outcome is not None else "")
 
 
-def _spread(outcome: Outcome, window: Window, classes: int) -> Spread:
-    samples = outcome.read("samples", window)[:, 0]
+def _spread(outcome: Outcome | None, window: Window, classes: int) -> Spread | None:
+    if outcome is None or "samples" not in outcome.layers:
+        return None
     share = outcome.read("disagreement", window)[0, 0]
-    return Spread(samples, np.where(share == IGNORE, 0, share) / 254 * math.log(classes))
+    nats = np.where(share == IGNORE, 0, share) / 254 * math.log(classes)
+    return Spread(outcome.read("samples", window)[:, 0], nats)
 
 
 def _absolute(case: Case) -> Window:
