@@ -62,3 +62,17 @@ def focus(masks: list[Array], margin: float = 0.3, least: int = 64) -> tuple[sli
     starts = [min(max((int(a) + int(b) - side) // 2, 0), max(size - side, 0))
               for a, b, size in zip(low, high, shape, strict=True)]
     return slice(starts[0], min(starts[0] + side, shape[0])), slice(starts[1], min(starts[1] + side, shape[1]))
+
+
+def densest(mask: Array, side: int) -> tuple[slice, slice]:
+    """Return the window (rows, columns) of at most ``side`` pixels a side with most True; the first of equals."""
+    sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sizes = [min(side, length) for length in mask.shape]
+    step = max(1, side // 8)
+    starts = [[*range(0, n - size, step), n - size] for n, size in zip(mask.shape, sizes, strict=True)]
+    top, left = np.meshgrid(*starts, indexing="ij")
+    bottom, right = top + sizes[0], left + sizes[1]
+    area = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    row, column = np.unravel_index(area.argmax(), area.shape)
+    y, x = starts[0][row], starts[1][column]
+    return slice(y, y + sizes[0]), slice(x, x + sizes[1])

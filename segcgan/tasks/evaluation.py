@@ -1,9 +1,7 @@
 """Scoring a whole chain on a split, and everything the run folder shows of it."""
 
 import time
-from typing import Any
 
-import numpy as np
 from safetensors.torch import load_file
 
 from segcgan.atomic import replacing
@@ -13,9 +11,9 @@ from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import pool, unique, write_rows
 from segcgan.metrics.summary import Table, exemplars, summarise, table
-from segcgan.report.figures import strip
-from segcgan.report.framing import best_slice, focus
+from segcgan.report.framing import best_slice
 from segcgan.report.page import write_run_report
+from segcgan.report.strips import case_strip
 from segcgan.runs import Run, load, save_chain, write_json
 from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
@@ -99,21 +97,10 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
 def _preview(case: Case, cli: StageCLI, title: str) -> bytes:
     """Draw the slice with most foreground, zoomed to it."""
     outcome = predict_case(case, cli.model.chain, MemoryStore(), seed=cli.datamodule.seed)
-    reference = case.read_reference(case.whole)
-    layers = {"reference": reference, "coarse": outcome.read("coarse", case.whole)}
-    if cli.model.refiner is not None:
-        layers["refined"] = outcome.read("refined", case.whole)
-    z = best_slice(np.where(reference == 255, 0, reference))
-    rows, columns = focus([np.where(mask[z] == 255, 0, mask[z]) for mask in layers.values()])
-    image, valid = case.read((slice(z, z + 1), rows, columns))
-    masks: dict[str, Any] = {
-        name: np.where(valid[0, 0] | (name == "reference"), mask[z, rows, columns], 0)
-        for name, mask in layers.items()
-    }
+    z = best_slice(case.read_reference(case.whole))
     title += f", slice {z}" if case.shape[0] > 1 else ""
     title += f" ({outcome.reason})" if cli.model.refiner is not None else ""
-    spacing = case.geometry.spacing[1], case.geometry.spacing[2]
-    return strip(image[:, 0], masks, cli.datamodule.classes, spacing, case.geometry.unit, valid[0, 0], title)
+    return case_strip(case, outcome, cli.datamodule.classes, title, z)
 
 
 def _merge_metrics(run: Run) -> None:

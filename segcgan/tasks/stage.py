@@ -18,6 +18,7 @@ from segcgan.parts import allow_own_modules
 from segcgan.runs import Run
 from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
 from segcgan.tasks.journal import keep_earlier_metrics
+from segcgan.tasks.previews import Previews
 from segcgan.tasks.segmentation import SegmentationTask
 
 
@@ -31,6 +32,8 @@ class Schedule:
         fold_epochs: epochs of each fold.
         segmenter_epochs: epochs of the segmenter.
         refiner_epochs: epochs of the refiner; 0 = no refiner.
+        preview_every: epochs of segmenter and refiner between pictures of two validation cases, in ``previews/`` of
+            the run, TensorBoard and wandb; the last epoch has one as well. 0 = none.
         runs: folder of all runs.
     """
 
@@ -38,12 +41,15 @@ class Schedule:
     fold_epochs: int = 10
     segmenter_epochs: int = 10
     refiner_epochs: int = 10
+    preview_every: int = 5
     runs: str = "runs"
 
     def stages(self, refiner: bool) -> dict[str, int]:
         """Return the stages in order with their epochs."""
         if self.folds == 1 or self.folds < 0:
             raise SegcganError(f"plan.folds is {self.folds}; give 0 (corruptions only) or at least 2")
+        if self.preview_every < 0:
+            raise SegcganError(f"plan.preview_every is {self.preview_every}; give a number of epochs, or 0 for none")
         refining = refiner and self.refiner_epochs > 0
         plan = {f"fold-{k}": self.fold_epochs for k in range(self.folds if refining else 0)}
         plan["segmenter"] = self.segmenter_epochs
@@ -147,6 +153,7 @@ class StageCLI(LightningCLI):
                 *self.trainer.loggers,
             ]
         if stage in ("segmenter", "refiner"):
+            callbacks.append(Previews(run.folder / "previews", self.schedule.preview_every))
             callbacks.append(
                 ModelCheckpoint(folder, "best", monitor="val/score", mode="max", enable_version_counter=False)
             )
