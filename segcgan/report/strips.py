@@ -1,7 +1,6 @@
 """Strips of predicted cases, the same window every time; and sheets of strips over the epochs of a training."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,21 @@ from segcgan.report.framing import best_slice, densest, focus
 _HEIGHTS = "strip heights"  # text chunk of a sheet
 
 
-def case_strip(case: Case, outcome: Outcome, classes: list[ClassSpec], title: str, z: int | None = None) -> bytes:
+Place = tuple[int, slice, slice]  # slice, rows, columns
+
+
+def case_strip(
+    case: Case, outcome: Outcome, classes: list[ClassSpec], title: str, place: Place | None = None
+) -> bytes:
     """Draw image, reference, coarse, refined and error of a predicted case, zoomed to its foreground.
 
     Args:
         case: with a reference.
         outcome: of its prediction.
         classes: index 0 is the background.
-        title: above the strip.
-        z: slice; None = the one with most foreground.
+        title: above the strip; a second line is set smaller.
+        place: what to show; None = the slice with most foreground in the reference, zoomed to all masks, and the title
+            tells its number.
 
     Returns:
         PNG file.
@@ -34,8 +39,12 @@ def case_strip(case: Case, outcome: Outcome, classes: list[ClassSpec], title: st
     reference = case.read_reference(case.whole)
     masks = {"reference": reference}
     masks |= {name: outcome.read(name, case.whole) for name in ("coarse", "refined") if name in outcome.layers}
-    z = best_slice(reference) if z is None else z
-    rows, columns = focus([mask[z] for mask in masks.values()])
+    if place is None:
+        z = best_slice(reference)
+        place = (z, *focus([mask[z] for mask in masks.values()]))
+        head, *rest = title.split("\n")
+        title = "\n".join([f"{head}, slice {z}" if case.shape[0] > 1 else head, *rest])
+    z, rows, columns = place
     image, valid = case.read((slice(z, z + 1), rows, columns))
     shown = {name: mask[z, rows, columns] for name, mask in masks.items()}
     shown = {name: mask if name == "reference" else np.where(valid[0, 0], mask, 0) for name, mask in shown.items()}
@@ -43,7 +52,7 @@ def case_strip(case: Case, outcome: Outcome, classes: list[ClassSpec], title: st
     return strip(image[:, 0], shown, classes, spacing, case.geometry.unit, valid[0, 0], title)
 
 
-def closeup(case: Case, context: int = 0, side: int = 512) -> tuple[Case, int]:
+def closeup(case: Case, context: int = 0, side: int = 512) -> tuple[Case, Place]:
     """Cut out of a case what a quick look needs: its fullest slice and, of a large one, its fullest window.
 
     Args:
@@ -52,14 +61,14 @@ def closeup(case: Case, context: int = 0, side: int = 512) -> tuple[Case, int]:
         side: pixels, largest height and width.
 
     Returns:
-        The part, of the same name, and the index of the slice in it.
+        The part, of the same name, and where in it the reference lies.
     """
     reference = case.read_reference(case.whole)
     z = best_slice(reference)
     rows, columns = densest((reference[z] != 0) & (reference[z] != IGNORE), side)
     first = max(0, z - context)
     part = case.part((slice(first, z + context + 1), rows, columns), case.name)
-    return replace(part, split=case.split), z - first
+    return part, (z - first, *focus([reference[z, rows, columns]]))
 
 
 def write_sheet(path: Path, strips: list[bytes]) -> Array:
@@ -92,5 +101,5 @@ def first_strips(sheets: list[Path], width: int = 1000) -> bytes:
         whole.paste(picture, (0, top))
         top += picture.height
     buffer = io.BytesIO()
-    whole.quantize(128).save(buffer, format="png", optimize=True)
+    whole.save(buffer, format="png", optimize=True)
     return buffer.getvalue()

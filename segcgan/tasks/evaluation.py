@@ -11,7 +11,6 @@ from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import pool, unique, write_rows
 from segcgan.metrics.summary import Table, exemplars, summarise, table
-from segcgan.report.framing import best_slice
 from segcgan.report.page import write_run_report
 from segcgan.report.strips import case_strip
 from segcgan.runs import Run, load, save_chain, write_json
@@ -86,7 +85,7 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     picked = exemplars(rows, "chosen" if task.refiner is not None else "coarse")
     cases = {case.name: case for case in cli.datamodule.split(split)}
     for word, name in picked.items():
-        picture = _preview(cases[name], cli, f"{word}: {name}")
+        picture = _preview(cases[name], cli)
         (run.folder / "previews").mkdir(exist_ok=True)
         with replacing(run.folder / "previews" / f"{split}_{word}.png") as draft:
             draft.write_bytes(picture)
@@ -94,13 +93,11 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     return lines
 
 
-def _preview(case: Case, cli: StageCLI, title: str) -> bytes:
+def _preview(case: Case, cli: StageCLI) -> bytes:
     """Draw the slice with most foreground, zoomed to it."""
     outcome = predict_case(case, cli.model.chain, MemoryStore(), seed=cli.datamodule.seed)
-    z = best_slice(case.read_reference(case.whole))
-    title += f", slice {z}" if case.shape[0] > 1 else ""
-    title += f" ({outcome.reason})" if cli.model.refiner is not None else ""
-    return case_strip(case, outcome, cli.datamodule.classes, title, z)
+    title = f"{case.name}\n{outcome.reason}" if cli.model.refiner is not None else case.name
+    return case_strip(case, outcome, cli.datamodule.classes, title)
 
 
 def _merge_metrics(run: Run) -> None:

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from segcgan.case import Case
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
-from segcgan.report.strips import case_strip, closeup, write_sheet
+from segcgan.report.strips import Place, case_strip, closeup, write_sheet
 from segcgan.tasks.console import log
 
 
@@ -33,7 +33,7 @@ class Previews(Callback):
 
     def __init__(self, folder: Path, every: int, count: int = 2) -> None:
         self._folder, self._every, self._count = folder, every, count
-        self._parts: list[tuple[Case, int]] = []
+        self._parts: list[tuple[Case, Place]] = []
         self._failed = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -65,9 +65,9 @@ class Previews(Callback):
             chosen = [data.banked(case) for case in chosen] if task.stage == "refiner" else chosen
             self._parts = [closeup(case, chain.sampling.context) for case in chosen]
         strips = []
-        for part, z in self._parts:
+        for part, place in self._parts:
             outcome = predict_case(part, chain, MemoryStore(), seed=data.seed)
-            strips.append(case_strip(part, outcome, data.classes, f"{task.stage}, epoch {epoch}: {part.name}", z))
+            strips.append(case_strip(part, outcome, data.classes, f"{task.stage}, epoch {epoch}: {part.name}", place))
         if strips:
             sheet = write_sheet(self._folder / f"{task.stage}_epoch_{epoch:03d}.png", strips)
             for logger in trainer.loggers:
