@@ -11,6 +11,7 @@ from segcgan.data.normalisation import Normalisation
 from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError
 from segcgan.gates import Gate
+from segcgan.masks import MaskDistribution
 from segcgan.noise import Noise
 from segcgan.refiners import Refiner
 
@@ -75,13 +76,16 @@ class Chain:
             raise SegcganError(msg)
         return logits.float().softmax(1).cpu()
 
-    def refine(self, batch: Batch, seed: int, sample: int) -> Tensor:
-        """Return one sample of refined logits (B, K, H, W) float32, on the CPU."""
+    def refine(self, batch: Batch, seed: int, samples: int = 1, keep: bool = False) -> MaskDistribution:
+        """Return the distribution of refined masks, on the CPU; a refiner without chance is asked once."""
         if self.refiner is None:
             raise SegcganError("this chain has no refiner")
-        moved = batch.to(self.device)
+        moved, masks = batch.to(self.device), MaskDistribution(keep)
+        noises = [Noise(seed, sample, moved) for sample in range(samples if self.refiner.stochastic else 1)]
         with torch.inference_mode(), self._precision():
-            return self.refiner.eval().refine(moved, Noise(seed, sample, moved)).float().cpu()
+            for logits in self.refiner.eval().samples(moved, noises):
+                masks.add(logits.float().cpu())
+        return masks
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16 and has_bf16(self.device.type))

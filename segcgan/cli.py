@@ -75,19 +75,21 @@ def _train(words: list[str]) -> int:
     if not rest or "-h" in rest or "--help" in rest:
         print(
             f"usage: segcgan {verb} --config NAME.yaml [--section.key value …]\n\n{TRAINING[verb]}\n\n"
-            "NAME.yaml is a path or the name of a config (segcgan info lists them); any key of it can be set:\n"
+            "NAME.yaml is a path or the name of a config (segcgan info lists them). A further --config changes what\n"
+            "the first says, e.g. --config refiners/cgan.yaml; and any key can be set:\n"
             "  --plan.refiner_epochs 20   --data.images.root FOLDER   --trainer.devices 2   --model.lr 1e-4"
         )
         return 0 if rest else 2
-    name, overrides = _split_config(rest)
-    import_module("segcgan.about").find_config(name)  # a misspelt name is told before torch is imported
-    header, lines = import_module("segcgan.tasks.command").command(verb, name, overrides)
+    names, overrides = _split_configs(rest)
+    for name in names:
+        import_module("segcgan.about").find_config(name)  # a misspelt name is told before torch is imported
+    header, lines = import_module("segcgan.tasks.command").command(verb, names, overrides)
     _print_table(header, lines)
     return 0
 
 
-def _split_config(words: list[str]) -> tuple[str, list[str]]:
-    """Take ``--config NAME`` (also ``-c``, and with ``=``) out of a command line."""
+def _split_configs(words: list[str]) -> tuple[list[str], list[str]]:
+    """Take every ``--config NAME`` (also ``-c``, and with ``=``) out of a command line."""
     names, others, left = [], [], list(words)
     while left:
         option, equals, value = (word := left.pop(0)).partition("=")
@@ -95,10 +97,9 @@ def _split_config(words: list[str]) -> tuple[str, list[str]]:
             others.append(word)
         elif equals or left:
             names.append(value if equals else left.pop(0))
-    if len(names) != 1:
-        count = "no config was given" if not names else f"{len(names)} configs were given"
-        raise Usage(f"{count}; give one with --config NAME.yaml (segcgan info lists them)")
-    return names[0], others
+    if not names:
+        raise Usage("no config was given; give one with --config NAME.yaml (segcgan info lists them)")
+    return names, others
 
 
 def _predict(words: list[str]) -> int:

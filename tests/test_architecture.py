@@ -16,7 +16,7 @@ FLOORS = [  # from the ground up; a module imports from its own floor or a lower
     {"formats"},
     {"data"},
     {"losses", "metrics"},
-    {"segmenters", "critics", "priors", "refiners", "gates"},
+    {"segmenters", "critics", "priors", "regularisers", "refiners", "gates"},
     {"runs", "chain", "parts"},
     {"inference"},
     {"report", "about"},

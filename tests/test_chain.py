@@ -12,6 +12,8 @@ from segcgan.refiners import Refiner
 
 
 class Echo(Refiner):
+    stochastic = True
+
     def training_loss(self, batch, noise):
         raise NotImplementedError
 
@@ -55,18 +57,18 @@ def test_refining_depends_on_seed_and_sample():
     chain = make(refiner=Echo())
     batch = Batch(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4, dtype=torch.bool), torch.ones(1, 2),
                   torch.zeros(1, 2, dtype=torch.long), torch.tensor([5]))  # fmt: skip
-    one = chain.refine(batch, 0, 0)
+    one = chain.refine(batch, 0).probability
     assert chain.refiner.inference
-    assert torch.equal(one, chain.refine(batch, 0, 0))
-    assert not torch.equal(one, chain.refine(batch, 0, 1))
-    assert not torch.equal(one, chain.refine(batch, 1, 0))
+    assert torch.equal(one, chain.refine(batch, 0).probability)
+    assert not torch.equal(one, chain.refine(batch, 0, 2).probability)
+    assert not torch.equal(one, chain.refine(batch, 1).probability)
 
 
 def test_what_is_missing_is_said():
     with pytest.raises(SegcganError, match="this chain has no segmenter: give coarse masks"):
         make().segment(torch.zeros(1, 1, 4, 4))
     with pytest.raises(SegcganError, match="this chain has no refiner"):
-        make().refine(None, 0, 0)
+        make().refine(None, 0)
     with pytest.raises(SegcganError, match=r"returns 7 classes but data.classes lists 2; make them equal"):
         make(Drop(7)).segment(torch.zeros(1, 1, 4, 4))
 

@@ -124,8 +124,6 @@ def test_train_py_is_the_verb_fit(tmp_path):
         ("info a b", "b is unknown; "),
         ("fit foo", "no config was given; give one with --config NAME.yaml (segcgan info lists them)"),
         ("fit --config", "no config was given"),
-        ("test --config a --config=b -c c", "3 configs were given; give one"),
-        ("--config a -c b", "2 configs were given; give one"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_code_2(capsys, words, sentence):

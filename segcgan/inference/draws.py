@@ -12,7 +12,6 @@ from segcgan.batch import Batch
 from segcgan.case import IGNORE, Array
 from segcgan.chain import Chain
 from segcgan.inference.windows import Plan
-from segcgan.masks import MaskDistribution
 
 EXTRA = ("uncertainty", "disagreement", "samples")
 """Layers made on request, of the refiner's samples whichever mask the gate keeps, or of the coarse mask without a
@@ -45,17 +44,13 @@ class Draws:
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Return (B, C, h, w) by name: "probability" and the extra layers, for tiles with halo."""
-        masks, labels = MaskDistribution(), list[Tensor]()
-        for sample in range(self._count):
-            logits = self._chain.refine(batch, self._seed, sample)
-            masks.add(logits)
-            if "samples" in self._extra:
-                labels.append(self._fit(logits.softmax(1)).argmax(1).to(torch.uint8))
+        masks = self._chain.refine(batch, self._seed, self._count, keep="samples" in self._extra)
         found = {"probability": self._fit(masks.probability)}
         most = math.log(masks.probability.shape[1])
         for name in self._extra:
             if name == "samples":
-                found[name] = torch.stack(labels, 1)
+                labels = [self._fit(logits.softmax(1)).argmax(1) for logits in masks.samples or []]
+                found[name] = torch.stack(labels, 1).to(torch.uint8)
             else:
                 nats = masks.entropy if name == "uncertainty" else masks.mutual_information
                 found[name] = self._fit(nats[:, None]) / most

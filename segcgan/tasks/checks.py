@@ -1,5 +1,6 @@
 """Reads a config before Lightning does, so that a slip is one sentence and not a page."""
 
+import dataclasses
 import importlib
 import inspect
 import types
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pytorch_lightning as pl
-import yaml
+from torch import nn
 
 from segcgan.classes import ClassSpec
 from segcgan.data.augment import Augment
@@ -17,14 +18,10 @@ from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError, nearest
 from segcgan.parts import allow_own_modules
 from segcgan.tasks.segmentation import SegmentationTask
+from segcgan.tasks.settings import PART, SECTIONS, read_settings
 from segcgan.tasks.stage import Schedule
 
-_SECTIONS: dict[str, Any] = {
-    "plan": Schedule,
-    "model": SegmentationTask,
-    "data": SegmentationData,
-    "trainer": pl.Trainer,
-}
+_KINDS = dict(zip(SECTIONS, (Schedule, SegmentationTask, SegmentationData, pl.Trainer), strict=True))
 _NESTED: dict[str, Any] = {
     "data.images": Images,
     "data.sampling": Sampling,
@@ -32,7 +29,6 @@ _NESTED: dict[str, Any] = {
     "data.augment": Augment,
     "data.corruption": Corruption,
 }
-_PART = ("class_path", "init_args", "dict_kwargs")
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
 
@@ -45,56 +41,9 @@ def check_config(path: Path, overrides: list[str]) -> dict[str, Any]:
     Raises:
         SegcganError: not YAML, an unknown key, a value of the wrong kind, a missing key, an unknown class or network.
     """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        why = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise SegcganError(f"{path}{line}: not valid YAML ({why})") from error
-    except UnicodeDecodeError as error:
-        raise SegcganError(f"{path} is no text; give a YAML config (segcgan info lists them)") from error
-    if not isinstance(config, dict):
-        raise SegcganError(f"{path} holds no settings; a config has the sections {', '.join(_SECTIONS)}")
-    given = _parse(overrides)
-    for key, value in given.items():
-        _set(config, key, value)
+    config, given = read_settings(path, overrides)
     _Check(path.name, set(given)).whole(config)
     return config
-
-
-def _parse(words: list[str]) -> dict[str, Any]:
-    """Return the overrides ``--key value``, ``--key=value`` by key; lists that are added to (``key+``) are left out."""
-    given, left = {}, list(words)
-    while left:
-        word = left.pop(0)
-        if not word.startswith("--"):
-            raise SegcganError(f"{word!r} belongs to no option; write --section.key value")
-        key, equals, text = word[2:].partition("=")
-        if not equals:
-            if not left or left[0].startswith("--"):
-                raise SegcganError(f"--{key} has no value; write --{key} VALUE")
-            text = left.pop(0)
-        if not key.endswith("+"):
-            try:
-                given[key] = yaml.safe_load(text)
-            except yaml.YAMLError:
-                given[key] = text
-    return given
-
-
-def _set(config: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key; below a ``class_path`` the word ``init_args`` may be left out."""
-    *parents, last = key.split(".")
-    place = config
-    for name in parents:
-        inner = place.get(name)
-        if not isinstance(inner, dict):
-            inner = place[name] = {"class_path": inner} if isinstance(inner, str) else {}
-        place = inner
-    if "class_path" in place and last not in _PART:
-        place = place.setdefault("init_args", {})
-    place[last] = value
 
 
 class _Check:
@@ -103,11 +52,11 @@ class _Check:
 
     def whole(self, config: dict[str, Any]) -> None:
         for key in config:
-            if key not in (*_SECTIONS, "seed_everything"):
+            if key not in (*SECTIONS, "seed_everything"):
                 raise SegcganError(
-                    f"{self._place(key)} is unknown{nearest(str(key), [*_SECTIONS, 'seed_everything'])}"
+                    f"{self._place(key)} is unknown{nearest(str(key), [*SECTIONS, 'seed_everything'])}"
                 )
-        for name, kind in _SECTIONS.items():
+        for name, kind in _KINDS.items():
             self._section(name, config.get(name) or {}, kind)
 
     def _section(self, name: str, content: Any, kind: Any) -> None:
@@ -123,10 +72,8 @@ class _Check:
             elif inner == "data.classes":
                 for item in value:
                     self._section(inner, item, ClassSpec)
-            elif isinstance(value, dict) and "class_path" in value:
-                self._part(inner, value)
-            elif isinstance(value, str) and key in ("segmenter", "refiner", "gate"):
-                self._part(inner, {"class_path": value})
+            elif name == "model":
+                self._inner(inner, value, known[key].annotation)
 
     def _arguments(self, name: str, content: dict[str, Any], known: dict[str, inspect.Parameter]) -> None:
         for key, value in content.items():
@@ -140,10 +87,26 @@ class _Check:
             if parameter.default is parameter.empty and key not in content:
                 raise SegcganError(f"{self.where}: {name}.{key} is missing; add it")
 
-    def _part(self, name: str, spec: dict[str, Any]) -> None:
+    def _inner(self, name: str, value: Any, kind: Any) -> None:
+        """Check a value that may be a part, a list of parts or a section of its own."""
+        kinds = [one for one in get_args(kind) or (kind,) if inspect.isclass(one)]
+        records = [one for one in kinds if dataclasses.is_dataclass(one)]
+        modules = [one for one in kinds if issubclass(one, nn.Module)]
+        if get_origin(kind) is list or any(get_origin(one) is list for one in get_args(kind)):
+            (element,) = [get_args(one)[0] for one in (kind, *get_args(kind)) if get_origin(one) is list]
+            for index, item in enumerate(value or []):
+                self._inner(f"{name}.{index}", item, element)
+        elif records and isinstance(value, dict):
+            self._section(name, value, records[0])
+        elif modules and isinstance(value, (str, dict)):
+            self._part(name, {"class_path": value} if isinstance(value, str) else value, modules[0])
+
+    def _part(self, name: str, spec: dict[str, Any], wanted: type[nn.Module]) -> None:
         for key in spec:
-            if key not in _PART:
-                raise SegcganError(f"{self._place(f'{name}.{key}')} is unknown{nearest(str(key), _PART)}")
+            if key not in PART:
+                raise SegcganError(f"{self._place(f'{name}.{key}')} is unknown{nearest(str(key), PART)}")
+        if "class_path" not in spec:
+            raise SegcganError(f"{self._place(name)} names no class; write class_path: package.module.Class")
         path = str(spec["class_path"])
         place = self._place(f"{name}.class_path")
         module, _, attribute = path.rpartition(".")
@@ -157,19 +120,25 @@ class _Check:
         if not inspect.isclass(kind):
             classes = [n for n, member in vars(library).items() if inspect.isclass(member) and not n.startswith("_")]
             raise SegcganError(f"{place} {path!r} is no class{nearest(attribute, classes)}")
+        if not issubclass(kind, wanted):
+            cure = f"name a subclass of {wanted.__module__}.{wanted.__name__}"
+            raise SegcganError(f"{place} {path!r} is no {wanted.__name__}; {cure}")
         init = f"{name}.init_args"
         arguments = spec.get("init_args", {})
         if not isinstance(arguments, dict):
             raise SegcganError(f"{self._place(init)} is {arguments!r}; it must be a section of arguments")
         if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values()):
-            self._arguments(init, arguments, _parameters(kind))
+            known = _parameters(kind)
+            self._arguments(init, arguments, known)
+            for key, value in arguments.items():
+                self._inner(f"{init}.{key}", value, known[key].annotation)
         if module.startswith("segmentation_models_pytorch") and "encoder_name" in arguments:
             import segmentation_models_pytorch as smp
 
-            known, value = smp.encoders.get_encoder_names(), str(arguments["encoder_name"])
-            if value not in known and not value.startswith("tu-"):
+            names, value = smp.encoders.get_encoder_names(), str(arguments["encoder_name"])
+            if value not in names and not value.startswith("tu-"):
                 place = self._place(f"{init}.encoder_name")
-                raise SegcganError(f"{place} {value!r} is unknown{nearest(value, known)}")
+                raise SegcganError(f"{place} {value!r} is unknown{nearest(value, names)}")
 
     def _place(self, key: str) -> str:
         """Name a key the way the user gave it: on the command line or in the file."""

@@ -11,40 +11,48 @@ from segcgan.runs import Run
 from segcgan.tasks.checks import check_config
 from segcgan.tasks.evaluation import evaluate
 from segcgan.tasks.plan import fit
+from segcgan.tasks.settings import completions, layered
 
 log = logging.getLogger("segcgan")
 
 
-def command(verb: str, name: str, overrides: list[str]) -> Table:
+def command(verb: str, names: list[str], overrides: list[str]) -> Table:
     """Run one of the training verbs and return its score table.
 
     Args:
         verb: "fit", "validate" or "test".
-        name: of the config, or its path.
+        names: of configs, or their paths; a later one changes what an earlier one says.
         overrides: ``--section.key value`` …
 
     Raises:
         SegcganError: something is wrong with the config, the data or the run.
     """
-    config = find_config(name)
-    runs = Path((check_config(config, overrides).get("plan") or {}).get("runs", "runs"))
-    if verb == "fit":
-        run = fit(["--config", str(config), *overrides], config, runs)
-        table = json.loads((run.folder / "scores_val.json").read_text())["table"]
-        shown = _shown(run.folder)
-        log.info("validation scores of %s", shown)
-        log.info("report:  %s", shown / "report.html")
-        log.info("next:    segcgan test --config %s   |   segcgan predict -i FOLDER -o OUT -m %s", name, shown)
-        return table[0], table[1]
-    base = config.parent if (config.parent / "run.json").is_file() else runs / config.stem
-    if not base.is_dir():
-        raise SegcganError(f"{base} holds no run to score; train one with segcgan fit --config {name}")
-    run = Run.find(base)
-    if not run.finished("chain"):
-        raise SegcganError(f"{run.folder} is not trained to its end; go on with segcgan fit --config {name}")
+    with layered([find_config(name) for name in names]) as config:
+        overrides = [*overrides, *completions(config, overrides)]
+        runs = Path((check_config(config, overrides).get("plan") or {}).get("runs", "runs"))
+        again = " ".join(f"--config {name}" for name in names)
+        if verb == "fit":
+            run = fit(["--config", str(config), *overrides], config, runs)
+            table = json.loads((run.folder / "scores_val.json").read_text())["table"]
+            shown = _shown(run.folder)
+            log.info("validation scores of %s", shown)
+            log.info("report:  %s", shown / "report.html")
+            log.info("next:    segcgan test %s   |   segcgan predict -i FOLDER -o OUT -m %s", again, shown)
+            return table[0], table[1]
+        run = _finished(config, runs, again)
     stored = run.folder / "config.yaml"
     log.info("%s scores of %s", "validation" if verb == "validate" else "test", _shown(run.folder))
     return evaluate(["--config", str(stored), *overrides], run, "val" if verb == "validate" else "test")
+
+
+def _finished(config: Path, runs: Path, again: str) -> Run:
+    base = config.parent if (config.parent / "run.json").is_file() else runs / config.stem
+    if not base.is_dir():
+        raise SegcganError(f"{base} holds no run to score; train one with segcgan fit {again}")
+    run = Run.find(base)
+    if not run.finished("chain"):
+        raise SegcganError(f"{run.folder} is not trained to its end; go on with segcgan fit {again}")
+    return run
 
 
 def _shown(path: Path) -> Path:

@@ -31,7 +31,7 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         task.refiner = task.gate = None  # plan.refiner_epochs: 0
     cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if task.gate is not None and task.refiner is not None:
-        said = task.gate.fit(list(task.units.values()))
+        said = task.gate.fit(list(task.board.units.values()))
         log.info("gate: %s", said)
         if cli.trainer.global_rank == 0:
             run.note(gate=said)
@@ -67,19 +67,15 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
 
 def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     """Write cases CSV, scores, previews and report; only the first process does."""
-    task = cli.model
-    task.choose()
+    task, board = cli.model, cli.model.board
+    board.choose(task.gate)
     if cli.trainer.global_rank:
         return [], []
-    rows = unique(task.rows)
+    rows = unique(board.rows)
     write_rows(run.folder / f"cases_{split}.csv", rows)
-    lines = table(summarise(rows, pool(task.confusions)))
-    accepted = (
-        sum(bool(task.gate.decide(u.evidence)[0]) for u in task.units.values()) if task.gate else len(task.units)
-    )
-    write_json(
-        run.folder / f"scores_{split}.json", {"table": lines, "accepted": accepted, "cases": len(task.confusions)}
-    )
+    lines = table(summarise(rows, pool(board.confusions)))
+    facts = {"table": lines, "accepted": board.accepted(task.gate), "cases": len(board.confusions)}
+    write_json(run.folder / f"scores_{split}.json", facts)
     for path in (run.folder / "previews").glob(f"{split}_*.png"):
         path.unlink()
     picked = exemplars(rows, "chosen" if task.refiner is not None else "coarse")
@@ -95,8 +91,9 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
 
 def _preview(case: Case, cli: StageCLI) -> bytes:
     """Draw the slice with most foreground, zoomed to it."""
-    outcome = predict_case(case, cli.model.chain, MemoryStore(), seed=cli.datamodule.seed)
-    title = f"{case.name}\n{outcome.reason}" if cli.model.refiner is not None else case.name
+    task = cli.model
+    outcome = predict_case(case, task.chain, MemoryStore(), samples=task.samples, seed=cli.datamodule.seed)
+    title = f"{case.name}\n{outcome.reason}" if task.refiner is not None else case.name
     return case_strip(case, outcome, cli.datamodule.classes, title)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 import segcgan
 from segcgan.atomic import replacing, write_text
@@ -21,7 +22,6 @@ from segcgan.chain import Chain
 from segcgan.data.bank import write_bank
 from segcgan.data.module import SegmentationData
 from segcgan.data.splits import write_splits
-from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import score_case
@@ -61,7 +61,7 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
 
 
 def _fit(args: list[str], run: Run, first: StageCLI) -> None:
-    plan = first.schedule.stages(first.model.refiner is not None)
+    plan = first.schedule.stages(first.model.refiner is not None, bool(first.model.priors()))
     if _rank() == 0:
         write_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_none=False))
     for stage, epochs in plan.items():
@@ -98,9 +98,11 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
     """Run one stage to its end: fit, export the averaged weights of the best epoch, fill the bank."""
     begin = time.perf_counter()
     overrides: dict[str, Any] = {"trainer.max_epochs": epochs}
-    if stage.startswith("fold-"):
+    if stage.startswith("fold-") or stage == "prior":
         overrides["trainer.limit_val_batches"] = 0
     cli = StageCLI(args, stage, run, overrides)
+    if stage not in ("prior", "refiner") and run.weights("prior").exists():
+        nn.ModuleDict(cli.model.priors()).load_state_dict(load_file(run.weights("prior")))
     cli.datamodule.share(opened)
     last = run.folder / "checkpoints" / stage / "last.ckpt"
     _describe(cli, run, stage, epochs)
@@ -121,8 +123,12 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
         average = cli.model.average
         if average is None:
             raise RuntimeError(f"stage {stage} trained nothing")
-        export_weights(run, stage, {k: v.clone().contiguous() for k, v in average.module.state_dict().items()})
-    if stage != "refiner" and cli.model.refiner is not None:
+        if stage in ("segmenter", "refiner", "joint"):
+            for name, part in average.module.named_children():
+                export_weights(run, name, part)
+        else:
+            export_weights(run, stage, average.module if stage == "prior" else average.module["segmenter"])
+    if stage not in ("prior", "refiner", "joint") and cli.model.refiner is not None:
         _fill_bank(cli, run, stage)
     if cli.trainer.global_rank == 0:
         run.finish(
@@ -130,12 +136,12 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
         )
 
 
-def export_weights(run: Run, stage: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Write the weights of a stage as safetensors, atomically."""
-    path = run.weights(stage)
+def export_weights(run: Run, name: str, part: nn.Module) -> None:
+    """Write the weights of a part as safetensors, atomically."""
+    path = run.weights(name)
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as draft:
-        save_file(tensors, draft)
+        save_file({key: value.clone().contiguous() for key, value in part.state_dict().items()}, draft)
 
 
 def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
@@ -174,15 +180,13 @@ def _bank_case(case: Case, chain: Chain, bank: Path, cli: StageCLI) -> float:
 
 def _describe(cli: StageCLI, run: Run, stage: str, epochs: int) -> None:
     """Say what is about to be trained."""
-    part = cli.model.refiner if stage == "refiner" else cli.model.segmenter
-    if part is None:
-        raise SegcganError("there is nothing to train")
-    millions = sum(p.numel() for p in part.parameters()) / 1e6
+    trained = cli.model.trained
+    millions = sum(p.numel() for part in trained.values() for p in part.parameters()) / 1e6
     where = f"{type(cli.trainer.accelerator).__name__.removesuffix('Accelerator')} x {cli.trainer.num_devices}"
     log.info(
         "%s: %s, %.2f M parameters, %d epochs on %s, %s",
         stage,
-        type(part).__name__,
+        " + ".join(type(part).__name__ for part in trained.values()),
         millions,
         epochs,
         where,

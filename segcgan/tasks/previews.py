@@ -66,7 +66,7 @@ class Previews(Callback):
             self._parts = [closeup(case, chain.sampling.context) for case in chosen]
         strips = []
         for part, place in self._parts:
-            outcome = predict_case(part, chain, MemoryStore(), seed=data.seed)
+            outcome = predict_case(part, chain, MemoryStore(), samples=task.samples, seed=data.seed)
             strips.append(case_strip(part, outcome, data.classes, f"{task.stage}, epoch {epoch}: {part.name}", place))
         if strips:
             sheet = write_sheet(self._folder / f"{task.stage}_epoch_{epoch:03d}.png", strips)

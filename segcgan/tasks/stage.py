@@ -16,6 +16,7 @@ from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
 from segcgan.parts import allow_own_modules
 from segcgan.runs import Run
+from segcgan.tasks.balance import CriticHealth
 from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
 from segcgan.tasks.journal import keep_earlier_metrics
 from segcgan.tasks.previews import Previews
@@ -32,6 +33,9 @@ class Schedule:
         fold_epochs: epochs of each fold.
         segmenter_epochs: epochs of the segmenter.
         refiner_epochs: epochs of the refiner; 0 = no refiner.
+        prior_epochs: epochs of what is trained before everything else, if a part of the model asks for it.
+        joint: train segmenter and refiner at once on each other's masks, for both their epochs and without folds; an
+            ablation, because the refiner then meets masks of images the segmenter knows.
         preview_every: epochs of segmenter and refiner between pictures of two validation cases, in ``previews/`` of
             the run, TensorBoard and wandb; the last epoch has one as well. 0 = none.
         runs: folder of all runs.
@@ -41,17 +45,24 @@ class Schedule:
     fold_epochs: int = 10
     segmenter_epochs: int = 10
     refiner_epochs: int = 10
+    prior_epochs: int = 5
+    joint: bool = False
     preview_every: int = 5
     runs: str = "runs"
 
-    def stages(self, refiner: bool) -> dict[str, int]:
+    def stages(self, refiner: bool, prior: bool = False) -> dict[str, int]:
         """Return the stages in order with their epochs."""
         if self.folds == 1 or self.folds < 0:
             raise SegcganError(f"plan.folds is {self.folds}; give 0 (corruptions only) or at least 2")
         if self.preview_every < 0:
             raise SegcganError(f"plan.preview_every is {self.preview_every}; give a number of epochs, or 0 for none")
+        if prior and self.prior_epochs < 1:
+            raise SegcganError(f"plan.prior_epochs is {self.prior_epochs}, but the model has a prior; give at least 1")
+        plan = {"prior": self.prior_epochs} if prior else {}
         refining = refiner and self.refiner_epochs > 0
-        plan = {f"fold-{k}": self.fold_epochs for k in range(self.folds if refining else 0)}
+        if refining and self.joint:
+            return plan | {"joint": self.segmenter_epochs + self.refiner_epochs}
+        plan |= {f"fold-{k}": self.fold_epochs for k in range(self.folds if refining else 0)}
         plan["segmenter"] = self.segmenter_epochs
         return plan | ({"refiner": self.refiner_epochs} if refining else {})
 
@@ -84,6 +95,8 @@ class StageCLI(LightningCLI):
         if run is not None:
             self.datamodule.bank = run.folder / "bank"
             self._equip(stage, run)
+        if self.model.adversary is not None:
+            self._check_trainer()
 
     def _build(self, args: list[str], more: dict[str, Any]) -> None:
         super().__init__(
@@ -128,6 +141,13 @@ class StageCLI(LightningCLI):
                 log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
             self.config.trainer.precision = "32-true"
 
+    def _check_trainer(self) -> None:
+        """With an adversary two optimisers take turns, which these settings of Lightning do not allow."""
+        for name, plain in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
+            value = getattr(self.trainer, name)
+            if value != plain:
+                raise SegcganError(f"trainer.{name} is {value}, which does not go with model.adversary; leave it out")
+
     @property
     def schedule(self) -> Schedule:
         """The section ``plan`` of the config."""
@@ -152,7 +172,9 @@ class StageCLI(LightningCLI):
                 TensorBoardLogger(run.folder / "logs", name="", version=stage, default_hp_metric=False),
                 *self.trainer.loggers,
             ]
-        if stage in ("segmenter", "refiner"):
+        if self.model.adversary is not None:
+            callbacks.append(CriticHealth())
+        if stage in ("segmenter", "refiner", "joint"):
             callbacks.append(Previews(run.folder / "previews", self.schedule.preview_every))
             callbacks.append(
                 ModelCheckpoint(folder, "best", monitor="val/score", mode="max", enable_version_counter=False)

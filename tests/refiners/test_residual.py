@@ -6,21 +6,7 @@ import torch
 from segcgan.batch import Batch
 from segcgan.noise import Noise
 from segcgan.refiners import Refiner, ResidualRefiner
-
-
-def batch(size, count=1, classes=2, channels=1, seed=0, origin=(0, 0)):
-    generator = torch.Generator().manual_seed(seed)
-    target = torch.zeros(count, size, size, dtype=torch.long)
-    target[:, size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = 1
-    return Batch(
-        image=torch.randn(count, channels, size, size, generator=generator),
-        valid=torch.ones(count, 1, size, size, dtype=torch.bool),
-        spacing=torch.ones(count, 2),
-        origin=torch.tensor([origin] * count),
-        key=torch.arange(count),
-        target=target,
-        coarse=torch.randn(count, classes, size, size, generator=generator).mul(2).softmax(1),
-    )
+from tests.refiners.conftest import batch, cut
 
 
 def stirred(levels=3, **more):
@@ -67,15 +53,7 @@ def test_a_window_with_a_halo_gives_the_same_pixels():
     whole = batch(96)
     halo = refiner.reach + -refiner.reach % refiner.stride
     low, high = 36, 68  # multiples of the stride
-    cut = slice(low - halo, high + halo)
-    part = Batch(
-        whole.image[..., cut, cut],
-        whole.valid[..., cut, cut],
-        whole.spacing,
-        whole.origin + low - halo,
-        whole.key,
-        coarse=whole.coarse[..., cut, cut],
-    )
+    part = cut(whole, low - halo, high + halo)
     with torch.no_grad():
         expected = refine(refiner, whole)[..., low:high, low:high]
         found = refine(refiner, part)[..., halo : halo + high - low, halo : halo + high - low]
@@ -109,7 +87,7 @@ def test_terms_of_the_loss():
     assert logits.shape == (1, 2, 32, 32)
     assert all(term.ndim == 0 and term > 0 for term in terms.values())
     none = stirred(2, boundary_weight=0.0).training_loss(windows, Noise(0, 0, windows))[0]
-    assert none["sobel"] == 0
+    assert "sobel" not in none
     assert none["dice"] == terms["dice"]
 
 

@@ -214,7 +214,8 @@ def test_files_that_are_no_config(tmp_path, monkeypatch, content, said):
 def test_a_class_in_a_file_beside_the_config_is_found(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
-    (tmp_path / "my_own_gate.py").write_text("class Mine:\n    def __init__(self, limit: float = 1): ...\n")
+    source = "from segcgan.gates import Gate\nclass Mine(Gate):\n    def __init__(self, limit: float = 1): ...\n"
+    (tmp_path / "my_own_gate.py").write_text(source)
     check_config(config(model__gate={"class_path": "my_own_gate.Mine", "init_args": {"limit": 2}}), [])
     text = refused(config(model__gate={"class_path": "my_own_gate.Mine", "init_args": {"limits": 2}}))
     assert text == "tiny.yaml: model.gate.init_args.limits is unknown; did you mean 'limit'?"

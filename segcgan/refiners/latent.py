@@ -1,0 +1,148 @@
+"""A stochastic refiner with a latent: a conditional variational autoencoder over masks."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segcgan.batch import Batch
+from segcgan.errors import SegcganError
+from segcgan.losses import mask_terms
+from segcgan.losses.region import one_hot
+from segcgan.losses.variational import Gaussian, active_units, kl_nats
+from segcgan.noise import Noise
+from segcgan.refiners.base import Refiner
+from segcgan.refiners.ushape import (
+    Decoder,
+    Encoder,
+    PixelNorm,
+    coarse_logits,
+    correction_head,
+    reach,
+    refiner_input,
+    with_latents,
+)
+
+
+class LatentRefiner(Refiner):
+    """Probabilistic U-Net (Kohl et al., NeurIPS 2018) as a refiner, its latent in two parts.
+
+    A *map* at the coarsest resolution, as in the hierarchical variant (Kohl et al. 2019), says what is open where: its
+    prior p(z | image, coarse) and, in training, posterior q(z | image, coarse, reference) are Gaussians. A *style*, one
+    vector per case with a standard normal prior, says what is open everywhere at once (how generously this rater
+    draws). Neither needs to see a whole image, so the reach is finite and windows fit together. A further sample costs
+    three 1 x 1 convolutions. Cross entropy and KL are both nats of an image divided by its pixels.
+
+    Args:
+        channels: of the image, with 2.5-D context (C x slices).
+        classes: K.
+        width: features at full resolution; doubled at each level.
+        levels: resolutions; each halves the previous. The latent lives on the coarsest.
+        latent: channels of the map, and numbers of the style.
+        beta: weight of the KL, reached after ``warmup`` steps.
+        warmup: steps over which the weight of the KL rises from 0.
+        target_ce: cross entropy in nats per pixel to be reached; given, GECO (Rezende & Viola 2018) weighs the cross
+            entropy instead of ``beta`` weighing the KL.
+        boundary_weight: of the Sobel term.
+    """
+
+    stochastic = True
+    steps: Tensor
+    multiplier: Tensor
+    excess: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        width: int = 24,
+        levels: int = 4,
+        latent: int = 4,
+        beta: float = 1.0,
+        warmup: int = 100,
+        target_ce: float | None = None,
+        boundary_weight: float = 5.0,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("latent", latent, 1), ("beta", beta, 0), ("warmup", warmup, 0)):
+            if value < least:
+                raise SegcganError(f"refiner {name} is {value}; it must be at least {least}")
+        self.latent, self.beta, self.warmup = latent, beta, warmup
+        self.target_ce, self.boundary_weight = target_ce, boundary_weight
+        self.encoder = Encoder(channels + classes + 1, width, levels)
+        self.posterior_encoder = Encoder(channels + 2 * classes + 1, width, levels)
+        widths = self.encoder.widths
+        self.prior, self.posterior = (nn.Conv2d(widths[-1], 2 * latent, 1) for _ in range(2))
+        self.style = nn.Linear(widths[-1], 2 * latent)
+        self.decoder = Decoder(widths)
+        self.fuse = nn.Sequential(
+            PixelNorm(), nn.Conv2d(width + 2 * latent, width, 1), nn.SiLU(), nn.Conv2d(width, width, 1), nn.SiLU()
+        )
+        self.head = correction_head(width, classes)
+        self.stride = self.encoder.stride
+        self.reach = reach(levels) + 2 * self.stride  # z is interpolated between its cells
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("multiplier", torch.ones(()))  # GECO's, of the cross entropy
+        self.register_buffer("excess", torch.zeros(()))  # moving average of cross entropy - target
+
+    def training_loss(self, batch: Batch, noise: Noise) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms dice, ce, sobel and kl of a posterior sample, and logits of a prior sample."""
+        features, prior, coarse = self._encode(batch)
+        posterior, style = self._posterior(batch)
+        size = tuple(prior.mean.shape[2:])
+        z = posterior.sample(noise.normal("posterior", self.latent, size, self.stride))
+        w = style.sample(noise.per_case("posterior style", self.latent))
+        terms = mask_terms(self._draw(features, z, w, coarse), batch, self.boundary_weight)
+        nats = kl_nats(posterior, prior, self._known(batch)) + kl_nats(style) * batch.scored.flatten(1).any(1)
+        pixels = batch.scored.flatten(1).sum(1).clamp_min(1)
+        used = active_units(posterior.mean) + active_units(style.mean)
+        self.diagnostics = {"kl_nats": nats.detach().mean(), "active_units": used}
+        weight = self.beta * min(1.0, (int(self.steps) + 1) / max(1, self.warmup))
+        if self.target_ce is not None:
+            weight, terms["ce"] = 1.0, self._geco(terms["ce"], self.target_ce)
+        terms["kl"] = weight * (nats / pixels).mean()
+        self.steps += 1
+        return terms, self._draw(features, *self._prior_sample(prior, noise), coarse)
+
+    def refine(self, batch: Batch, noise: Noise) -> Tensor:
+        """Return one sample of logits (B, K, H, W)."""
+        return next(self.samples(batch, [noise]))
+
+    def samples(self, batch: Batch, noises: Sequence[Noise]) -> Iterator[Tensor]:
+        """Yield one sample of logits per noise; only the last three layers run for each."""
+        features, prior, coarse = self._encode(batch)
+        for noise in noises:
+            yield self._draw(features, *self._prior_sample(prior, noise), coarse)
+
+    def _encode(self, batch: Batch) -> tuple[Tensor, Gaussian, Tensor]:
+        levels = self.encoder(refiner_input(batch))
+        return self.decoder(levels), Gaussian.of(self.prior(levels[-1])), coarse_logits(batch).float()
+
+    def _prior_sample(self, prior: Gaussian, noise: Noise) -> tuple[Tensor, Tensor]:
+        z = prior.sample(noise.normal("z", self.latent, tuple(prior.mean.shape[2:]), self.stride))
+        return z, noise.per_case("style", self.latent)
+
+    def _posterior(self, batch: Batch) -> tuple[Gaussian, Gaussian]:
+        if batch.target is None:
+            raise ValueError("training needs a target")
+        target = one_hot(batch.target, coarse_logits(batch).shape[1]) * batch.scored[:, None]
+        levels = self.posterior_encoder(torch.cat([refiner_input(batch), target], 1))
+        known = self._known(batch)
+        mean = (levels[-1] * known).flatten(2).sum(2) / known.flatten(2).sum(2).clamp_min(1)
+        return Gaussian.of(self.posterior(levels[-1])), Gaussian.of(self.style(mean))
+
+    def _draw(self, features: Tensor, z: Tensor, style: Tensor, coarse: Tensor) -> Tensor:
+        return coarse + self.head(self.fuse(with_latents(features, z, style))).float()
+
+    def _known(self, batch: Batch) -> Tensor:
+        """(B, 1, h, w) bool: cells of the latent that cover a scored pixel; the others cost no nats."""
+        return F.max_pool2d(batch.scored[:, None].float(), self.stride) > 0
+
+    def _geco(self, ce: Tensor, target: float) -> Tensor:
+        """Weigh the cross entropy so that its moving average comes down to the target."""
+        with torch.no_grad():
+            self.excess.lerp_(ce.detach().float() - target, 0.01 if int(self.steps) else 1.0)
+            self.multiplier.mul_((0.1 * self.excess).clamp(-0.1, 0.1).exp()).clamp_(1e-2, 1e2)
+        self.diagnostics["geco_multiplier"] = self.multiplier.clone()
+        return self.multiplier.clone() * ce

@@ -1,0 +1,91 @@
+"""The scores of whole cases: collected case by case, joined over processes, completed by the gate's choice."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from segcgan.case import Case
+from segcgan.data.module import SegmentationData
+from segcgan.gates import Gate, Unit
+from segcgan.inference.engine import Outcome
+from segcgan.metrics.cases import Row, score_case
+
+
+@dataclass
+class Scoreboard:
+    """What is known of the cases scored so far.
+
+    Args:
+        rows: a row per case, variant and class.
+        confusions: {case: {variant: (K, K)}}.
+        units: what a gate is fitted on, by case.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    confusions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
+
+    def add(self, case: Case, outcome: Outcome, data: SegmentationData, *, final: bool, refined: bool) -> None:
+        """Score one predicted case.
+
+        Args:
+            case: with a reference.
+            outcome: its prediction.
+            data: classes and boundary width.
+            final: with the slower scores too, which no choice of weights depends on.
+            refined: there is a refined mask.
+        """
+        masks = {"reference": case.read_reference(case.whole), "coarse": outcome.read("coarse", case.whole)}
+        if refined:
+            masks["refined"] = outcome.read("refined", case.whole)
+        valid = case.read(case.whole)[1][0]
+        masks = {name: np.where(valid, mask, 0) if name != "reference" else mask for name, mask in masks.items()}
+        rows, self.confusions[case.name] = score_case(
+            case.name, masks, data.classes, case.geometry, data.boundary, group=case.group, valid=valid, hd95=final
+        )
+        self.rows += rows
+        if outcome.evidence.size:
+            gain = _mean(rows, "refined") - _mean(rows, "coarse")
+            change = _mean(rows, "refined", "iou") - _mean(rows, "coarse", "iou")
+            self.units[case.name] = Unit(outcome.evidence, gain, change)
+
+    def gather(self) -> None:
+        """Join the scores of all processes, if there are several."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return
+        found: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, self)
+        self.rows = [row for other in found for row in other.rows]
+        self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}
+        self.units = {name: unit for other in found for name, unit in other.units.items()}
+
+    def means(self, variant: str) -> dict[str, float]:
+        """Return the means over cases and classes of a variant; ``score`` is the mean of IoU and Boundary IoU."""
+        values = {}
+        for name in ("dice", "iou", "boundary_iou"):
+            mean = _mean(self.rows, variant, name)
+            values[name] = 0.0 if np.isnan(mean) else mean
+        return values | {"score": (values["iou"] + values["boundary_iou"]) / 2}
+
+    def choose(self, gate: Gate | None) -> None:
+        """Add the variant "chosen" to rows and confusions: per case what the gate, fitted by now, decides."""
+        for name, counts in self.confusions.items():
+            if "refined" in counts:
+                kept = gate is None or gate.decide(self.units[name].evidence)[0]
+                source = "refined" if kept else "coarse"
+                counts["chosen"] = counts[source]
+                mine = [row for row in self.rows if row.case == name and row.variant == source]
+                self.rows += [replace(row, variant="chosen") for row in mine]
+
+    def accepted(self, gate: Gate | None) -> int:
+        """Count the cases whose refined mask the gate keeps."""
+        return sum(gate is None or bool(gate.decide(unit.evidence)[0]) for unit in self.units.values())
+
+
+def _mean(rows: list[Row], variant: str, name: str | None = None) -> float:
+    """Mean over classes of one score, or of the mean of IoU and Boundary IoU."""
+    chosen = [row for row in rows if row.variant == variant]
+    values = [getattr(row, name) if name else (row.iou + row.boundary_iou) / 2 for row in chosen]
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
