@@ -76,11 +76,11 @@ class Chain:
             raise SegcganError(msg)
         return logits.float().softmax(1).cpu()
 
-    def refine(self, batch: Batch, seed: int, samples: int = 1) -> MaskDistribution:
+    def refine(self, batch: Batch, seed: int, samples: int = 1, keep: bool = False) -> MaskDistribution:
         """Return the distribution of refined masks, on the CPU; a refiner without chance is asked once."""
         if self.refiner is None:
             raise SegcganError("this chain has no refiner")
-        moved, masks = batch.to(self.device), MaskDistribution()
+        moved, masks = batch.to(self.device), MaskDistribution(keep)
         noises = [Noise(seed, sample, moved) for sample in range(samples if self.refiner.stochastic else 1)]
         with torch.inference_mode(), self._precision():
             for logits in self.refiner.eval().samples(moved, noises):

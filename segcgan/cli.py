@@ -112,6 +112,7 @@ def _predict(words: list[str]) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     parser.add_argument("--samples", type=_positive, default=8, help="masks drawn by a stochastic refiner")
     parser.add_argument("--strip", type=_positive, default=2**22, help="pixels in memory at a time")
+    parser.add_argument("--uncertainty", action="store_true", help="also write <stem>_uncertainty.*: entropy, 0 to 1")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
     chosen = parser.parse_args(words)
     module = import_module("segcgan.inference.command")

@@ -5,10 +5,15 @@ from torch import Tensor
 
 
 class MaskDistribution:
-    """Mean probability, and entropy split into total and expected (Kendall & Gal, NeurIPS 2017)."""
+    """Mean probability, and entropy split into total and expected (Kendall & Gal, NeurIPS 2017).
 
-    def __init__(self) -> None:
+    Args:
+        keep: also keep the logits of every sample, in ``samples``.
+    """
+
+    def __init__(self, keep: bool = False) -> None:
         self.count = 0
+        self.samples: list[Tensor] | None = [] if keep else None
         self._probability: Tensor | None = None
         self._entropy: Tensor | None = None
 
@@ -21,6 +26,8 @@ class MaskDistribution:
         else:
             self._probability, self._entropy = self._probability + p, self._entropy + entropy
         self.count += 1
+        if self.samples is not None:
+            self.samples.append(logits)
 
     @property
     def probability(self) -> Tensor:

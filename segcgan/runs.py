@@ -157,7 +157,7 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
     write_json(run.folder / "chain.json", described | plain | facts)
 
 
-def load(where: Path, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
+def load(where: Path | str, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
     """Load the chain of a run: plain configuration and tensors, no pickle.
 
     Args:
@@ -168,7 +168,7 @@ def load(where: Path, device: str = "cpu", trust: Iterable[str] = ()) -> Chain:
     Raises:
         SegcganError: no run, an unfinished or damaged run, or a class outside the trusted packages.
     """
-    run = Run.find(where)
+    run = Run.find(Path(where))
     path = run.folder / "chain.safetensors"
     if not path.is_file():
         raise SegcganError(

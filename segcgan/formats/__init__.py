@@ -118,7 +118,7 @@ def discover(folder: Path, without: Path | None = None) -> tuple[list[Source], l
     return _unique(ordered, root), sorted(rejected, key=lambda item: item.path)
 
 
-def open_case(source: Source | Path, orientation: str = "canonical") -> Case:
+def open_case(source: Source | Path | str, orientation: str = "canonical") -> Case:
     """Open one case lazily: shape and geometry now, pixels by ``case.read(window)``.
 
     Args:
@@ -128,8 +128,8 @@ def open_case(source: Source | Path, orientation: str = "canonical") -> Case:
     Raises:
         SegcganError: there is not exactly one case, or it cannot be read.
     """
-    if isinstance(source, Path):
-        source = _only(source)
+    if isinstance(source, Path | str):
+        source = _only(Path(source))
     return _module(source.format).open_case(source, orientation)
 
 

@@ -138,7 +138,8 @@ def write_probability(
 
     def describe(out: Any) -> None:
         out.scales = (1 / CERTAIN,) * out.count
-        out.descriptions = tuple(f"class {i}" for i in range(out.count))
+        several = out.count > 1  # there are always two classes at least
+        out.descriptions = tuple(f"class {i}" if several else "uncertainty" for i in range(out.count))
 
     # minisblack: by default GDAL would take four bands for RGBA and the fourth class for transparency
     packing = "deflate" if compress else None

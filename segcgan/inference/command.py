@@ -38,7 +38,12 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
             chosen.output,
             chain,
             settings,
-            Wish(Windows(strip=chosen.strip), samples=chosen.samples, overwrite=chosen.overwrite),
+            Wish(
+                Windows(strip=chosen.strip),
+                samples=chosen.samples,
+                overwrite=chosen.overwrite,
+                uncertainty=chosen.uncertainty,
+            ),
             report=line,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from segcgan.chain import Chain
 from segcgan.data.patches import network_input, planes
 from segcgan.errors import SegcganError
 from segcgan.inference.coarse import CoarseSource, GivenCoarse, SegmentedCoarse
+from segcgan.inference.draws import Draws, shares
 from segcgan.inference.store import Store
 from segcgan.inference.windows import Plan, Windows, batches, make_plan
 
@@ -44,12 +45,18 @@ class Outcome:
     evidence: Array
     seconds: float
 
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers that can be read."""
+        return list(self.store.get(0))
+
     def read(self, layer: str, window: Window) -> Array:
         """Read a layer of the finished strips.
 
         Args:
             layer: "coarse", "refined" or "chosen": class indices (d, h, w) uint8, 255 = nodata; with "p_" in front:
-                (K, d, h, w) uint8, probability x 254, 255 = nodata.
+                (K, d, h, w) uint8, probability x 254, 255 = nodata. Also the layers of
+                :data:`segcgan.inference.draws.EXTRA` that prediction was asked for.
             window: inside the case.
         """
         layer = layer.replace("chosen", "refined" if self.accepted else "coarse")
@@ -72,6 +79,7 @@ def predict_case(
     windows: Windows | None = None,
     samples: int = 1,
     seed: int = 0,
+    extra: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Outcome:
     """Predict one case in strips; strips that ``store`` already has are not computed again.
@@ -83,6 +91,7 @@ def predict_case(
         windows: overlap, memory and batch size.
         samples: masks drawn from a stochastic refiner; their mean probability is the refined mask.
         seed: of the noise.
+        extra: further layers, of :data:`segcgan.inference.draws.EXTRA`; strips found in ``store`` keep what they have.
         progress: called after every strip.
 
     Raises:
@@ -95,6 +104,7 @@ def predict_case(
         raise SegcganError(msg)
     plan = make_plan(case, chain.sampling, chain.refiner, windows)
     halo = plan.halo[0] if plan.axis == 1 else 0
+    draws = Draws(chain, plan, samples, seed, extra)
     source: CoarseSource | None = None
     evidence = np.zeros(0)
     for index, (start, stop) in enumerate(plan.strips):
@@ -102,7 +112,7 @@ def predict_case(
             if source is None:
                 source = _source(case, chain, plan, windows.batch, start - halo)
             source.forget(start - halo)
-            store.put(index, _strip(case, chain, plan, source, (start, stop), windows.batch, samples, seed))
+            store.put(index, _strip(case, chain, plan, source, (start, stop), windows.batch, draws))
         if chain.gate is not None and chain.refiner is not None:
             layers = store.get(index)
             found = chain.gate.evidence(layers["coarse"], layers["refined"], layers["coarse"] != IGNORE)
@@ -131,8 +141,7 @@ def _strip(
     source: CoarseSource,
     span: tuple[int, int],
     batch: int,
-    samples: int,
-    seed: int,
+    draws: Draws,
 ) -> dict[str, Array]:
     """Compute all layers of one strip."""
     window = list(case.whole)
@@ -143,23 +152,24 @@ def _strip(
     labels, encoded = _encode(coarse, valid)
     layers = {"coarse": labels, "p_coarse": encoded}
     if chain.refiner is None:
-        return layers
-    refined = coarse.copy()
+        return layers | shares(draws.certain(coarse), valid)
+    found = {"probability": coarse.copy()} | draws.empty(valid.shape)
     for tiles in batches(_tiles(whole, plan, valid), batch):
         items = [_tile_input(case, chain, plan, source, tile) for tile in tiles]
-        probability = chain.refine(collate(items), seed, samples).probability
-        padded = tuple(c + 2 * h for c, h in zip(plan.core, plan.halo, strict=True))
-        if tuple(probability.shape[2:]) != padded:
-            probability = F.interpolate(probability, padded, mode="bilinear")
-        for (z, y, x), p in zip(tiles, probability.numpy(), strict=True):
-            # origin of the strip is subtracted: `refined` begins where the strip does
-            z0, y0, x0 = z - whole[0].start, y - whole[1].start, x - whole[2].start
-            height = min(plan.core[0], refined.shape[2] - y0)
-            width = min(plan.core[1], refined.shape[3] - x0)
-            top, left = plan.halo
-            refined[:, z0, y0 : y0 + height, x0 : x0 + width] = p[:, top : top + height, left : left + width]
-    layers["refined"], layers["p_refined"] = _encode(refined, valid)
-    return layers
+        for name, values in draws(collate(items)).items():
+            _place(found[name], whole, plan, tiles, values.numpy())
+    layers["refined"], layers["p_refined"] = _encode(found.pop("probability"), valid)
+    return layers | shares(found, valid)
+
+
+def _place(field: Array, window: Window, plan: Plan, tiles: list[tuple[int, int, int]], values: Array) -> None:
+    """Copy tiles without their halo into a field (C, d, h, w) that begins where ``window`` does."""
+    top, left = plan.halo
+    for (z, y, x), p in zip(tiles, values, strict=True):
+        z0, y0, x0 = z - window[0].start, y - window[1].start, x - window[2].start
+        height = min(plan.core[0], field.shape[2] - y0)
+        width = min(plan.core[1], field.shape[3] - x0)
+        field[:, z0, y0 : y0 + height, x0 : x0 + width] = p[:, top : top + height, left : left + width]
 
 
 def _tiles(window: Window, plan: Plan, valid: Array) -> Iterator[tuple[int, int, int]]:

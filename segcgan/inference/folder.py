@@ -31,12 +31,14 @@ class Wish:
         samples: masks per case for stochastic refiners.
         seed: of the noise.
         overwrite: predict again what is already there.
+        uncertainty: also write where the mask is unsure.
     """
 
     windows: Windows = field(default_factory=Windows)
     samples: int = 1
     seed: int = 0
     overwrite: bool = False
+    uncertainty: bool = False
 
 
 @dataclass
@@ -125,10 +127,18 @@ def _predict(
         case = prepare(open_case(found, settings.get("orientation", "canonical")), settings)
         case.name = found.name
         store = DiskStore(output / f".{found.name}.strips", f"{tag} in strips of {wish.windows.strip}")
+        extra = ("uncertainty",) if wish.uncertainty else ()
         outcome = predict_case(
-            case, chain, store, windows=wish.windows, samples=wish.samples, seed=wish.seed, progress=progress
+            case,
+            chain,
+            store,
+            windows=wish.windows,
+            samples=wish.samples,
+            seed=wish.seed,
+            extra=extra,
+            progress=progress,
         )
-        files = write_outputs(outcome, output, chain.classes, chain.refiner is not None)
+        files = write_outputs(outcome, output, chain.classes, chain.refiner is not None, wish.uncertainty)
         store.close()
     except (SegcganError, OSError, RuntimeError, ValueError, MemoryError) as error:
         row.reason = " ".join(str(error).split()) or type(error).__name__
@@ -169,7 +179,7 @@ def write_table(path: Path, rows: list[Prediction]) -> None:
 def _tag(found: Source, chain: Chain, wish: Wish) -> str:
     files = found.files or (found.path,)
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    content = json.dumps([chain.tag, wish.samples, wish.seed, wish.windows.overlap, states])
+    content = json.dumps([chain.tag, wish.samples, wish.seed, wish.windows.overlap, wish.uncertainty, states])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -8,7 +8,9 @@ from segcgan.formats import write_mask, write_probability
 from segcgan.inference.engine import Outcome
 
 
-def write_outputs(outcome: Outcome, folder: Path, classes: list[ClassSpec], refined: bool) -> list[Path]:
+def write_outputs(
+    outcome: Outcome, folder: Path, classes: list[ClassSpec], refined: bool, uncertainty: bool = False
+) -> list[Path]:
     """Write ``<stem>_mask.*`` (the gate's choice), ``<stem>_mask_coarse.*`` and ``<stem>_probability.*``.
 
     Args:
@@ -16,6 +18,7 @@ def write_outputs(outcome: Outcome, folder: Path, classes: list[ClassSpec], refi
         folder: of the outputs.
         classes: index 0 is the background.
         refined: a refiner was at work; without one there is no separate coarse mask.
+        uncertainty: also write ``<stem>_uncertainty.*``; prediction was asked for that layer.
 
     Returns:
         The files.
@@ -28,7 +31,10 @@ def write_outputs(outcome: Outcome, folder: Path, classes: list[ClassSpec], refi
     files = write_mask(folder, f"{stem}_mask", case, layer("chosen"), classes)
     if refined:
         files += write_mask(folder, f"{stem}_mask_coarse", case, layer("coarse"), classes)
-    return files + write_probability(folder, f"{stem}_probability", case, layer("p_chosen"))
+    files += write_probability(folder, f"{stem}_probability", case, layer("p_chosen"))
+    if uncertainty:
+        files += write_probability(folder, f"{stem}_uncertainty", case, layer("uncertainty"))
+    return files
 
 
 class _Layer:

@@ -1,4 +1,4 @@
-"""Training curves: a row of two panels per stage, losses left and validation scores right."""
+"""Training curves: losses left and validation scores right; stages without scores share a row."""
 
 import csv
 import itertools
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from segcgan.errors import SegcganError
-from segcgan.report.figures import INK, PALETTE, PAPER, png
+from segcgan.report.figures import png
+from segcgan.report.panels import INK, PALETTE, PAPER
 
 Series = dict[str, list[tuple[float, float]]]  # column -> (epoch, value), in order
 
@@ -16,7 +17,7 @@ _SCORES_LEFT_OUT = ("hd95", "distance")  # in mm or m: they would squeeze what l
 
 
 def curves(paths: dict[str, Path]) -> bytes:
-    """Draw the curves of every stage of a run.
+    """Draw the curves of every stage of a run; epochs count from 1.
 
     Args:
         paths: stage → ``metrics.csv`` of Lightning's CSVLogger. ``train/…`` and ``…loss…`` columns are losses, the
@@ -35,24 +36,40 @@ def curves(paths: dict[str, Path]) -> bytes:
     if not stages:
         where = ", ".join(str(path) for path in paths.values()) or "a run without stages"
         raise SegcganError(f"{where}: no columns train/… or val/… to draw; train for at least one epoch first")
-    height = 0.35 + 2.1 * len(stages)
+    panels = _panels(stages)
+    rows = len(panels) // 2
+    height = 0.35 + 2.1 * rows
     figure = Figure(figsize=(10.5, height), facecolor=PAPER)
-    axes = figure.subplots(len(stages), 2, squeeze=False)
+    axes = figure.subplots(rows, 2, squeeze=False)
     figure.subplots_adjust(left=0.065, right=0.87, wspace=0.5, hspace=0.5,
                            top=1 - 0.4 / height, bottom=0.45 / height)
-    for row, (stage, series) in zip(axes, stages.items(), strict=True):
-        losses = {name: points for name, points in series.items() if is_loss(name)}
-        scores = {name.removeprefix("val/"): points for name, points in series.items() if not is_loss(name)}
-        _panel(row[0], f"{stage}: losses", losses)
-        _panel(row[1], f"{stage}: validation scores", scores)
-        if scores:
-            low = min(value for points in scores.values() for _, value in points)
-            row[1].set_ylim(bottom=max(0.0, low - 0.05) if low >= 0 else None)
+    for axis, (title, series) in zip(axes.flat, panels, strict=True):
+        if not title:
+            axis.set_axis_off()
+            continue
+        _panel(axis, title, series)
+        if series and title.endswith("scores"):
+            low = min(value for points in series.values() for _, value in points)
+            axis.set_ylim(bottom=max(0.0, low - 0.05) if low >= 0 else None)
     for axis in axes[-1]:
         axis.set_xlabel("epoch", size=8, color=INK)
     for axis in axes.flat:
         _label_ends(axis)
     return png(figure)
+
+
+def _panels(stages: dict[str, Series]) -> list[tuple[str, Series]]:
+    """Return (title, series) of an even number of panels, two in a row; one without a title stays empty."""
+    found: list[tuple[str, Series]] = []
+    for stage, series in stages.items():
+        losses = {name: points for name, points in series.items() if is_loss(name)}
+        scores = {name.removeprefix("val/"): points for name, points in series.items() if not is_loss(name)}
+        if scores and len(found) % 2:
+            found.append(("", {}))
+        found.append((f"{stage}: losses", losses))
+        if scores:
+            found.append((f"{stage}: validation scores", scores))
+    return [*found, ("", {})] if len(found) % 2 else found
 
 
 def read_series(path: Path) -> Series:
@@ -95,7 +112,7 @@ def _panel(axis: Any, title: str, series: Series) -> None:
         axis.set(xticks=[], yticks=[])
         return
     for index, (name, points) in enumerate(series.items()):
-        x, y = zip(*points, strict=True)
+        x, y = zip(*((epoch + 1, value) for epoch, value in points), strict=True)
         axis.plot(x, y, color=LINES[index % len(LINES)], lw=1.6, ls=("-", "--", ":")[index // len(LINES) % 3],
                   marker="o" if len(x) < 15 else None, ms=3, label=name, clip_on=False)
     sizes = [value for points in series.values() for _, value in points]

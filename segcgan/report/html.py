@@ -24,6 +24,7 @@ def write_report(
     strips: list[tuple[str, bytes]] | None = None,
     cases: Table | None = None,
     notes: list[str] | None = None,
+    epochs: list[tuple[str, bytes]] | None = None,
 ) -> None:
     """Write one self-contained page, all or nothing.
 
@@ -36,6 +37,7 @@ def write_report(
         strips: (caption, PNG file), in order, e.g. best, median and worst case.
         cases: scores per case, from ``segcgan.metrics.summary.case_table``.
         notes: sentences added to the limits every report states.
+        epochs: (caption, PNG file) of a case while it was trained; folded away until clicked.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -47,6 +49,7 @@ def write_report(
         table=table,
         curves=_inline(curves) if curves else None,
         strips=[(caption, _inline(picture)) for caption, picture in strips or []],
+        epochs=[(caption, _inline(picture)) for caption, picture in epochs or []],
         cases=cases,
         notes=[*LIMITS, *(notes or [])],
         conventions=conventions(),

@@ -8,9 +8,11 @@ from segcgan.metrics.cases import read_rows
 from segcgan.metrics.summary import case_table
 from segcgan.report.curves import curves
 from segcgan.report.html import write_report
+from segcgan.report.strips import first_strips
 
 _CASES_SHOWN = 60
-_WORDS = ("best", "median", "worst")
+_SHEETS_SHOWN = 4
+_WORDS = {"best": "Best case by mean Dice", "median": "Median case", "worst": "Worst case"}
 
 
 def write_run_report(run: Path) -> Path:
@@ -27,23 +29,14 @@ def write_run_report(run: Path) -> Path:
     shown = {
         "config": facts.get("name", ""),
         "scored on": f"{scores['cases']} {'test' if split == 'test' else 'validation'} cases",
-        "gate": facts.get("gate", "none"),
         "refined masks kept": f"{scores['accepted']} of {scores['cases']}",
-        "segcgan": f"{facts.get('version', '')}, torch {facts.get('torch', '')}",
+        "gate": facts.get("gate", "none"),
     }
-    stages = sorted((run / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    for path in stages:
-        stage = json.loads(path.read_text())
-        if "seconds" in stage:
-            shown[path.stem] = (
-                f"{stage['epochs']} epochs, best {stage['epoch'] + 1}, {stage['seconds'] / 60:.1f} min"
-            )
-    for stage, bank in facts.get("bank", {}).items():
-        kind = "validation" if stage == "segmenter" else "held-out"
-        shown[f"coarse Dice, {stage}"] = f"{bank['dice']:.3f} on {bank['cases']} {kind} cases"
+    shown |= _stages(run, facts.get("bank", {}))
+    shown["segcgan"] = f"{facts.get('version', '')}, torch {facts.get('torch', '')}"
     curve_files = sorted((run / "logs").glob("*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     logs = {path.parent.name: path for path in curve_files}
-    pictures = {word: run / "previews" / f"{split}_{word}.png" for word in _WORDS}
+    pictures = {said: run / "previews" / f"{split}_{word}.png" for word, said in _WORDS.items()}
     header, lines = case_table(read_rows(run / f"cases_{split}.csv"))
     notes = (
         []
@@ -58,8 +51,38 @@ def write_run_report(run: Path) -> Path:
         shown,
         (scores["table"][0], scores["table"][1]),
         curves(logs) if logs else None,
-        [(word, path.read_bytes()) for word, path in pictures.items() if path.is_file()],
+        [(said, path.read_bytes()) for said, path in pictures.items() if path.is_file()],
         (header, lines[:_CASES_SHOWN]),
         notes,
+        _epochs(run / "previews"),
     )
     return run / "report.html"
+
+
+def _stages(run: Path, bank: dict[str, dict[str, float]]) -> dict[str, str]:
+    """What each stage did, in the order of training."""
+    said = {}
+    for path in sorted((run / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime):
+        stage = json.loads(path.read_text())
+        if "seconds" in stage:
+            text = f"{stage['epochs']} epochs, best {stage['epoch'] + 1}, {stage['seconds'] / 60:.1f} min"
+            if path.stem in bank:
+                kind = "validation" if path.stem == "segmenter" else "held-out"
+                found = bank[path.stem]
+                text += f"; coarse Dice {found['dice']:.3f} on {found['cases']} {kind} cases"
+            said[path.stem] = text
+    return said
+
+
+def _epochs(folder: Path) -> list[tuple[str, bytes]]:
+    """One case over the epochs of each stage, first and last among them: (caption, PNG file)."""
+    stages: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*_epoch_*.png"), key=lambda path: path.stat().st_mtime):
+        stages.setdefault(path.name.partition("_epoch_")[0], []).append(path)
+    shown = []
+    for stage, sheets in stages.items():
+        sheets = sorted(sheets, key=lambda path: int(path.stem.rpartition("_")[2]))
+        count = min(len(sheets), _SHEETS_SHOWN)
+        picked = [sheets[round(i * (len(sheets) - 1) / max(1, count - 1))] for i in range(count)]
+        shown.append((f"{stage}: the same validation case in {count} epochs", first_strips(picked)))
+    return shown

@@ -1,9 +1,7 @@
 """Scoring a whole chain on a split, and everything the run folder shows of it."""
 
 import time
-from typing import Any
 
-import numpy as np
 from safetensors.torch import load_file
 
 from segcgan.atomic import replacing
@@ -11,11 +9,10 @@ from segcgan.case import Case
 from segcgan.data.module import SegmentationData
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
-from segcgan.metrics.cases import pool, unique, write_rows
-from segcgan.metrics.summary import Table, exemplars, summarise, table
-from segcgan.report.figures import strip
-from segcgan.report.framing import best_slice, focus
+from segcgan.metrics.cases import unique, write_rows
+from segcgan.metrics.summary import Table, exemplars
 from segcgan.report.page import write_run_report
+from segcgan.report.strips import case_strip
 from segcgan.runs import Run, load, save_chain, write_json
 from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
@@ -76,7 +73,7 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
         return [], []
     rows = unique(board.rows)
     write_rows(run.folder / f"cases_{split}.csv", rows)
-    lines = table(summarise(rows, pool(board.confusions)))
+    lines = board.table()
     facts = {"table": lines, "accepted": board.accepted(task.gate), "cases": len(board.confusions)}
     write_json(run.folder / f"scores_{split}.json", facts)
     for path in (run.folder / "previews").glob(f"{split}_*.png"):
@@ -84,7 +81,7 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     picked = exemplars(rows, "chosen" if task.refiner is not None else "coarse")
     cases = {case.name: case for case in cli.datamodule.split(split)}
     for word, name in picked.items():
-        picture = _preview(cases[name], cli, f"{word}: {name}")
+        picture = _preview(cases[name], cli)
         (run.folder / "previews").mkdir(exist_ok=True)
         with replacing(run.folder / "previews" / f"{split}_{word}.png") as draft:
             draft.write_bytes(picture)
@@ -92,25 +89,12 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     return lines
 
 
-def _preview(case: Case, cli: StageCLI, title: str) -> bytes:
+def _preview(case: Case, cli: StageCLI) -> bytes:
     """Draw the slice with most foreground, zoomed to it."""
     task = cli.model
     outcome = predict_case(case, task.chain, MemoryStore(), samples=task.samples, seed=cli.datamodule.seed)
-    reference = case.read_reference(case.whole)
-    layers = {"reference": reference, "coarse": outcome.read("coarse", case.whole)}
-    if cli.model.refiner is not None:
-        layers["refined"] = outcome.read("refined", case.whole)
-    z = best_slice(np.where(reference == 255, 0, reference))
-    rows, columns = focus([np.where(mask[z] == 255, 0, mask[z]) for mask in layers.values()])
-    image, valid = case.read((slice(z, z + 1), rows, columns))
-    masks: dict[str, Any] = {
-        name: np.where(valid[0, 0] | (name == "reference"), mask[z, rows, columns], 0)
-        for name, mask in layers.items()
-    }
-    title += f", slice {z}" if case.shape[0] > 1 else ""
-    title += f" ({outcome.reason})" if cli.model.refiner is not None else ""
-    spacing = case.geometry.spacing[1], case.geometry.spacing[2]
-    return strip(image[:, 0], masks, cli.datamodule.classes, spacing, case.geometry.unit, valid[0, 0], title)
+    title = f"{case.name}\n{outcome.reason}" if task.refiner is not None else case.name
+    return case_strip(case, outcome, cli.datamodule.classes, title)
 
 
 def _merge_metrics(run: Run) -> None:

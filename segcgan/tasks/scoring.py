@@ -10,7 +10,9 @@ from segcgan.case import Case
 from segcgan.data.module import SegmentationData
 from segcgan.gates import Gate, Unit
 from segcgan.inference.engine import Outcome
-from segcgan.metrics.cases import Row, score_case
+from segcgan.metrics.calibration import Calibration, calibrate
+from segcgan.metrics.cases import Row, pool, score_case
+from segcgan.metrics.summary import Table, summarise, table
 
 
 @dataclass
@@ -21,11 +23,13 @@ class Scoreboard:
         rows: a row per case, variant and class.
         confusions: {case: {variant: (K, K)}}.
         units: what a gate is fitted on, by case.
+        calibrations: {case: {variant: how its probabilities fare}}, of final scores.
     """
 
     rows: list[Row] = field(default_factory=list)
     confusions: dict[str, dict[str, Any]] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
+    calibrations: dict[str, dict[str, Calibration]] = field(default_factory=dict)
 
     def add(self, case: Case, outcome: Outcome, data: SegmentationData, *, final: bool, refined: bool) -> None:
         """Score one predicted case.
@@ -46,6 +50,12 @@ class Scoreboard:
             case.name, masks, data.classes, case.geometry, data.boundary, group=case.group, valid=valid, hd95=final
         )
         self.rows += rows
+        if final:
+            self.calibrations[case.name] = {
+                name: calibrate(masks["reference"], outcome.read(f"p_{name}", case.whole), valid)
+                for name in masks
+                if name != "reference"
+            }
         if outcome.evidence.size:
             gain = _mean(rows, "refined") - _mean(rows, "coarse")
             change = _mean(rows, "refined", "iou") - _mean(rows, "coarse", "iou")
@@ -60,6 +70,7 @@ class Scoreboard:
         self.rows = [row for other in found for row in other.rows]
         self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}
         self.units = {name: unit for other in found for name, unit in other.units.items()}
+        self.calibrations = {name: each for other in found for name, each in other.calibrations.items()}
 
     def means(self, variant: str) -> dict[str, float]:
         """Return the means over cases and classes of a variant; ``score`` is the mean of IoU and Boundary IoU."""
@@ -76,8 +87,14 @@ class Scoreboard:
                 kept = gate is None or gate.decide(self.units[name].evidence)[0]
                 source = "refined" if kept else "coarse"
                 counts["chosen"] = counts[source]
+                if name in self.calibrations:
+                    self.calibrations[name]["chosen"] = self.calibrations[name][source]
                 mine = [row for row in self.rows if row.case == name and row.variant == source]
                 self.rows += [replace(row, variant="chosen") for row in mine]
+
+    def table(self) -> Table:
+        """Return the score table: header and lines."""
+        return table(summarise(self.rows, pool(self.confusions), pool(self.calibrations)))
 
     def accepted(self, gate: Gate | None) -> int:
         """Count the cases whose refined mask the gate keeps."""

@@ -19,6 +19,7 @@ from segcgan.runs import Run
 from segcgan.tasks.balance import CriticHealth
 from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
 from segcgan.tasks.journal import keep_earlier_metrics
+from segcgan.tasks.previews import Previews
 from segcgan.tasks.segmentation import SegmentationTask
 
 
@@ -37,6 +38,8 @@ class Schedule:
             ablation, because the refiner then meets masks of images the segmenter knows.
         segmenter_from: another run of the same data and segmenter; its folds, segmenter and coarse masks are taken over
             and only the refiner is trained.
+        preview_every: epochs of segmenter and refiner between pictures of two validation cases, in ``previews/`` of
+            the run, TensorBoard and wandb; the last epoch has one as well. 0 = none.
         runs: folder of all runs.
     """
 
@@ -47,12 +50,15 @@ class Schedule:
     prior_epochs: int = 5
     joint: bool = False
     segmenter_from: str | None = None
+    preview_every: int = 5
     runs: str = "runs"
 
     def stages(self, refiner: bool, prior: bool = False) -> dict[str, int]:
         """Return the stages in order with their epochs."""
         if self.folds == 1 or self.folds < 0:
             raise SegcganError(f"plan.folds is {self.folds}; give 0 (corruptions only) or at least 2")
+        if self.preview_every < 0:
+            raise SegcganError(f"plan.preview_every is {self.preview_every}; give a number of epochs, or 0 for none")
         if prior and self.prior_epochs < 1:
             raise SegcganError(f"plan.prior_epochs is {self.prior_epochs}, but the model has a prior; give at least 1")
         plan = {"prior": self.prior_epochs} if prior else {}
@@ -174,6 +180,7 @@ class StageCLI(LightningCLI):
         if self.model.rival is not None:
             callbacks.append(CriticHealth())
         if stage in ("segmenter", "refiner", "joint"):
+            callbacks.append(Previews(run.folder / "previews", self.schedule.preview_every))
             callbacks.append(
                 ModelCheckpoint(folder, "best", monitor="val/score", mode="max", enable_version_counter=False)
             )

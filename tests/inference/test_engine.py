@@ -4,6 +4,7 @@ import torch
 
 from segcgan.case import IGNORE
 from segcgan.errors import SegcganError
+from segcgan.inference.draws import EXTRA
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import DiskStore, MemoryStore
 from segcgan.inference.windows import Windows
@@ -222,3 +223,50 @@ def test_blending_overlapping_windows_keeps_what_they_agree_on(case, chain, shap
 def test_a_segmenter_with_another_number_of_classes(case, chain):
     with pytest.raises(SegcganError, match=r"returns 5 classes but data.classes lists 2; make them equal"):
         run(case(), chain(segmenter=torch.nn.Conv2d(1, 5, 1)))
+
+
+# -- layers on request ----------------------------------------------------------------------------------------------
+
+
+def test_extra_layers_are_those_of_the_samples_and_do_not_change_the_masks(case, chain):
+    scene, noisy = case(hole=(slice(0, 1), slice(0, 9), slice(0, 50))), chain(refiner="noisy")
+    plain = predict_case(scene, noisy, MemoryStore(), samples=3)
+    found = predict_case(scene, noisy, MemoryStore(), samples=3, extra=EXTRA)
+    for layer in ("coarse", "refined", "p_refined"):
+        assert np.array_equal(plain.read(layer, scene.whole), found.read(layer, scene.whole))
+    p = found.read("p_refined", scene.whole).astype(float) / 254
+    samples, unsure, apart = (found.read(name, scene.whole) for name in ("samples", "uncertainty", "disagreement"))
+    assert (samples.shape, unsure.shape, apart.shape) == ((3, 1, 70, 50), (1, 1, 70, 50), (1, 1, 70, 50))
+    assert all((layer[:, 0, :9] == 255).all() for layer in (samples, unsure, apart))
+    seen = np.s_[0, 0, 9:]
+    entropy = -(p * np.log2(p.clip(1e-9))).sum(0)[seen[1:]]
+    assert np.abs(unsure[seen] / 254 - entropy).max() < 0.03
+    assert (apart[seen] <= unsure[seen]).all()
+    differ = (samples != samples[:1]).any(axis=0)[0, 9:]
+    assert 0.2 < differ.mean() < 1
+    assert apart[seen][differ].mean() > apart[seen][~differ].mean() + 20
+
+
+@pytest.mark.parametrize("refiner", [None, "residual"])
+def test_one_mask_is_unsure_but_never_in_disagreement(case, chain, refiner):
+    scene = case()
+    found = predict_case(scene, chain(refiner=refiner), MemoryStore(), samples=3, extra=("uncertainty", "disagreement"))
+    assert found.read("uncertainty", scene.whole).max() > 50
+    assert not found.read("disagreement", scene.whole).any()
+
+
+def test_extra_layers_are_the_same_in_strips_and_exist_where_nothing_is_valid(case, chain):
+    scene = case((1, 160, 50), hole=(slice(0, 1), slice(0, 70), slice(0, 50)))
+    noisy = chain(refiner="noisy")
+    whole, strips = (
+        predict_case(scene, noisy, MemoryStore(), windows=Windows(strip=strip), samples=2, extra=EXTRA)
+        for strip in (None, 16 * 50)
+    )
+    assert len(strips.plan.strips) > 4
+    for layer in EXTRA:
+        assert np.array_equal(whole.read(layer, scene.whole), strips.read(layer, scene.whole))
+
+
+def test_an_unknown_extra_layer_is_told(case, chain):
+    with pytest.raises(ValueError, match="there is no extra layer 'entropy'; choose from uncertainty, disagreement"):
+        predict_case(case(), chain(), MemoryStore(), extra=("entropy",))

@@ -237,3 +237,17 @@ def test_rows_are_reported_as_they_come(images, tmp_path, made):
     )
     assert seen == [(row.case, i + 1, 3) for i, row in enumerate(rows)]
     assert re.fullmatch(r"[0-9a-f]{16}", rows[0].tag)
+
+
+def test_uncertainty_is_written_on_request_only(images, tmp_path, made):
+    assert not any("uncertainty" in row.files for row in go(images, tmp_path / "out", made))
+    rows = go(images, tmp_path / "out", made, uncertainty=True)
+    assert rows[0].files.endswith("scene_0_probability.tif;scene_0_uncertainty.tif")
+    assert "done before" not in rows[0].reason
+    with rasterio.open(tmp_path / "out/scene_0_uncertainty.tif") as file:
+        assert (file.count, file.nodata, file.scales, file.descriptions) == (1, 255, (1 / 254,), ("uncertainty",))
+        assert file.crs.to_epsg() == 32636
+        values = file.read(1)
+    assert (values[:9, :14] == 255).all()
+    assert values[20:].max() <= 254
+    assert values[20:].max() > 100

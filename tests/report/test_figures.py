@@ -7,7 +7,8 @@ from PIL import Image
 from segcgan.case import IGNORE
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.report.figures import ERRORS, strip
+from segcgan.report.figures import strip
+from segcgan.report.panels import ERRORS
 
 CLASSES = [ClassSpec("background", [0]), ClassSpec("liver", [1], "#ff0000")]
 
