@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from segcgan.errors import SegcganError
+
 Window = tuple[slice, slice, slice]
 Shape = tuple[int, int, int]
 Array = NDArray[Any]
@@ -105,6 +107,16 @@ class Reader(Protocol):
 LabelReader = Callable[[Window], Array]  # window inside the case -> raw label values (d, h, w)
 
 
+@dataclass(frozen=True)
+class _Bands:
+    reader: Reader
+    indices: tuple[int, ...]
+
+    def read(self, window: Window) -> tuple[Array, Array]:
+        image, valid = self.reader.read(window)
+        return image[list(self.indices)], valid
+
+
 @dataclass
 class Case:
     """One image with its geometry, opened but not loaded."""
@@ -120,6 +132,7 @@ class Case:
     split: str = ""
     start: tuple[int, int, int] = (0, 0, 0)  # of this case within the file, when it is a part of one
     reference: LabelReader | None = None  # class indices, IGNORE where unknown
+    raters: Callable[[Window], Array] | None = None  # (R, d, h, w) class indices, when several people annotated
     coarse: Callable[[Window], Array] | None = None  # (K, d, h, w) probabilities made by somebody else
     stored: dict[str, Any] = field(default_factory=dict)  # what the format needs to write back
 
@@ -143,11 +156,29 @@ class Case:
             raise ValueError(f"case {self.name!r} has no reference mask")
         return self._read_labels(self.reference, window, lead=0, fill=IGNORE)
 
+    def read_raters(self, window: Window) -> Array:
+        """Read the class indices (R, d, h, w) uint8 of every rater; an empty mask is an answer, not a missing rater."""
+        if self.raters is None:
+            raise ValueError(f"case {self.name!r} has no raters")
+        return self._read_labels(self.raters, window, lead=1, fill=IGNORE)
+
     def read_coarse(self, window: Window) -> Array:
         """Read coarse probabilities (K, d, h, w) float32 made elsewhere; outside the case they are 0."""
         if self.coarse is None:
             raise ValueError(f"case {self.name!r} has no coarse mask")
         return self._read_labels(self.coarse, window, lead=1, fill=0)
+
+    def with_bands(self, bands: list[int]) -> "Case":
+        """Return the case with these bands only, counted from 1.
+
+        Raises:
+            SegcganError: it has no such band.
+        """
+        wrong = [band for band in bands if not 1 <= band <= self.channels]
+        if wrong or not bands:
+            what = f"names band {wrong[0]}" if wrong else "names no band"
+            raise SegcganError(f"data.images.bands {what}, but {self.path} has bands 1 to {self.channels}")
+        return replace(self, channels=len(bands), reader=_Bands(self.reader, tuple(band - 1 for band in bands)))
 
     def part(self, window: Window, name: str) -> "Case":
         """Return the part of this case inside ``window`` as a case of its own; the rest does not exist for it."""

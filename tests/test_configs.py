@@ -29,12 +29,11 @@ def a_few(name: str, root: Path, folder: Path) -> list[str]:
     if name == "smoke":
         return [f"--data.images.root={folder / 'phantoms'}"]
     path = folder / f"{name}.csv"
-    if name == "cardiac_mr":
-        lines = (CONFIGS / "manifests" / "cardiac_mr.csv").read_text().splitlines()
-        kept = [*lines[1:4], *lines[40:43]]
-        for split in ("val", "test"):
-            kept += [line for line in lines if line.endswith(split)][:2]
-        path.write_text("\n".join([lines[0], *kept]))
+    if name not in FEW:
+        lines = (CONFIGS / "manifests" / f"{name}.csv").read_text().splitlines()
+        kept = {split: [line for line in lines if line.endswith(split)] for split in ("train", "val", "test")}
+        picked = [*kept["train"][:3], *kept["train"][-3:], *kept["val"][:2], *kept["test"][:2]]
+        path.write_text("\n".join([lines[0], *picked]))
     else:
         path.write_text("\n".join(["case,image,mask,group,split,window", *FEW[name]]))
     return [f"--data.images.manifest={path}", f"--data.images.root={root / name}"]

@@ -3,8 +3,9 @@
 Manifest columns (all paths relative to the data root; only ``image`` is required):
 
 ``case`` name; ``image``; ``mask``; ``labels`` per-case label values, e.g. ``background=*;liver=5|6`` (``*`` = every
-other value); ``group`` patient or scene; ``split`` train | val | test; ``window`` part of the image as
-``z0:z1,y0:y1,x0:x1`` or ``y0:y1,x0:x1``; ``coarse`` a mask or probability made by somebody else.
+other value), or raters as bits, ``nodule=bit0|bit1|bit2|bit3``; ``group`` patient or scene; ``split`` train | val |
+test; ``window`` part of the image as ``z0:z1,y0:y1,x0:x1`` or ``y0:y1,x0:x1``; ``coarse`` a mask or probability made
+by somebody else. A picture in a NumPy archive is ``stack.npz#member/index``.
 """
 
 import csv
@@ -15,12 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from segcgan.case import Array, Case, LabelReader, Window
-from segcgan.classes import REST, ClassSpec, to_indices
+from segcgan.case import Array, Case, Window
+from segcgan.classes import ClassSpec
+from segcgan.data.labels import ClassIndices, Majority, OneHot, Raters, label_values, rater_bits
 from segcgan.errors import SegcganError, nearest
-from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability
+from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability, present
 
 log = logging.getLogger("segcgan")
 
@@ -40,31 +40,6 @@ class Row:
     split: str = ""
     window: str = ""
     coarse: Path | None = None
-
-
-@dataclass(frozen=True)
-class ClassIndices:
-    """Reads label values and returns class indices (d, h, w) uint8."""
-
-    read: LabelReader
-    values: list[list[int]]
-    where: str
-
-    def __call__(self, window: Window) -> Array:
-        """Read an absolute window."""
-        return to_indices(self.read(window), self.values, self.where)
-
-
-@dataclass(frozen=True)
-class OneHot:
-    """Reads class indices and returns them as hard probabilities (K, d, h, w) float32."""
-
-    read: LabelReader
-    classes: int
-
-    def __call__(self, window: Window) -> Array:
-        """Read an absolute window."""
-        return (self.read(window)[None] == np.arange(self.classes)[:, None, None, None]).astype(np.float32)
 
 
 def read_manifest(path: Path, root: Path) -> list[Row]:
@@ -97,7 +72,7 @@ def read_manifest(path: Path, root: Path) -> list[Row]:
         for column in ("image", "mask", "coarse"):
             if said.get(column):
                 files[column] = root / said.pop(column)
-                if not files[column].exists():
+                if not present(files[column]):
                     raise SegcganError(
                         f"{path}, line {number}: {files[column]} does not exist; is data.root right?"
                     )
@@ -165,9 +140,11 @@ def open_rows(
             z, y, x = spacing
             case.geometry = replace(case.geometry, spacing=(z, y, x), unit=unit)
         if row.mask is not None:
-            case.reference = ClassIndices(
-                open_labels(row.mask, case), label_values(row.labels, classes, row.mask), str(row.mask)
-            )
+            read = open_labels(row.mask, case)
+            if bits := rater_bits(row.labels, classes, row.mask):
+                case.raters, case.reference = Raters(read, *bits), Majority(Raters(read, *bits))
+            else:
+                case.reference = ClassIndices(read, label_values(row.labels, classes, row.mask), str(row.mask))
         if row.coarse is not None:
             case.coarse = open_coarse(row.coarse, case, classes, row.labels)
         case.group, case.split = row.group or case.group or case.name, row.split
@@ -198,21 +175,6 @@ def open_coarse(path: Path, case: Case, classes: list[ClassSpec], labels: str = 
     own = "_mask." in path.name or "_mask_coarse." in path.name
     values = [[index] for index in range(len(classes))] if own else label_values(labels, classes, path)
     return OneHot(ClassIndices(open_labels(path, case), values, str(path)), len(classes))
-
-
-def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[list[int]]:
-    """Return the label values of each class, with the per-case ``labels`` ("liver=5|6;tumour=2") taking precedence."""
-    values = {spec.name: list(spec.values) or [index] for index, spec in enumerate(classes)}
-    for item in filter(None, labels.split(";")):
-        name, _, listed = item.partition("=")
-        if name.strip() not in values:
-            raise SegcganError(f"{where}: labels name class {name.strip()!r}{nearest(name.strip(), values)}")
-        try:
-            values[name.strip()] = [REST if value.strip() == "*" else int(value) for value in listed.split("|")]
-        except ValueError as error:
-            msg = f"{where}: labels {item!r} should read name=value or name=value|value with whole numbers"
-            raise SegcganError(msg) from error
-    return list(values.values())
 
 
 def parse_window(text: str, case: Case) -> Window:

@@ -36,6 +36,7 @@ class Images:
             the package; None = pair ``images/X`` with ``masks/X``.
         spacing: [slice, row, column] of files that know none.
         unit: of ``spacing``.
+        bands: of every image, counted from 1; None = all.
         orientation: "canonical" (axial, LPS) or "acquired"; scans only.
         phantoms: "ct" or "scene": write phantoms to ``root`` first if there are none.
         val: share of groups for validation when no split is given.
@@ -46,6 +47,7 @@ class Images:
     manifest: str | None = None
     spacing: list[float] | None = None
     unit: str = "mm"
+    bands: list[int] | None = None
     orientation: str = "canonical"
     phantoms: str | None = None
     val: float = 0.2
@@ -127,6 +129,8 @@ class SegmentationData(pl.LightningDataModule):
         rows = read_manifest(self._manifest(), self.root) if self.images.manifest else pair_by_stem(self.root)
         spec = self.images
         cases = open_rows(rows, self.classes, spec.spacing, spec.unit, spec.orientation)
+        if spec.bands is not None:
+            cases = [case.with_bands(spec.bands) for case in cases]
         assign_splits(cases, spec.val, spec.test, self.seed)
         for case in cases:
             if case.split != "test" and case.reference is None:

@@ -131,7 +131,11 @@ class PatchDataset(Dataset[Batch]):
         raw, raw_valid = case.read(planes(z, rows, columns, self.sampling.context))
         image, valid = network_input(raw, raw_valid, self.normalisation, self.sampling.patch)
         flat = (slice(z, z + 1), rows, columns)
-        target = self._resample_labels(case.read_reference(flat)[0])
+        if case.raters is None:
+            target = self._resample_labels(case.read_reference(flat)[0])
+        else:  # one rater per step: the loss of all together is that of each in turn (Kohl et al. 2018)
+            raters = case.read_raters(flat)
+            target = self._resample_labels(raters[rng.integers(len(raters))][0])
         coarse = None
         if self.corruption is not None and case.coarse is not None and rng.random() >= self.corrupted:
             coarse = self._resample(torch.from_numpy(case.read_coarse(flat)[:, 0])).numpy()

@@ -17,6 +17,7 @@ from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
 
+ARCHIVED = ".npz#"  # in the address of a picture inside a NumPy archive, see :mod:`segcgan.formats.npz`
 READABLE = "DICOM, NIfTI, GeoTIFF, PNG or JPEG"
 VECTORS = {".geojson", ".json", ".gpkg", ".shp", ".fgb"}
 PARTS_OF_RASTERS = {".ovr", ".msk"}  # TIFF by content, but GDAL reads them together with the raster they belong to
@@ -52,10 +53,7 @@ class Rejected:
 def sniff(path: Path) -> str | None:
     """Return the format of a file by its first bytes: a key of ``Source.format``, or None if it is none of them.
 
-    A DICOM file without its 128-byte preamble gives None as well: only ``dicom.find`` can tell.
-
-    Raises:
-        OSError: the file cannot be read.
+    A DICOM file without its 128-byte preamble gives None as well: only ``dicom.find`` can tell. OSError if unreadable.
     """
     with path.open("rb") as file:
         head = file.read(512)
@@ -134,14 +132,11 @@ def open_case(source: Source | Path | str, orientation: str = "canonical") -> Ca
 
 
 def open_labels(path: Path, case: Case) -> LabelReader:
-    """Open the label values that belong to a case.
+    """Open the label values of a case as a function from an absolute window to raw values (d, h, w).
 
     Args:
         path: a label image of any readable format, a folder with one PNG per slice, or a vector file of polygons.
         case: the image; the labels must lie on its grid.
-
-    Returns:
-        A function from a window, absolute in the image file, to raw label values (d, h, w).
 
     Raises:
         SegcganError: the file cannot be read or lies on another grid.
@@ -150,10 +145,7 @@ def open_labels(path: Path, case: Case) -> LabelReader:
 
 
 def open_probability(path: Path, case: Case) -> Callable[[Window], Array]:
-    """Open class probabilities written by ``write_probability`` or by another program.
-
-    Returns:
-        A function from a window, absolute in the image file, to probabilities (K, d, h, w) float32; nodata is 0.
+    """Open class probabilities as a function from an absolute window to (K, d, h, w) float32; nodata is 0.
 
     Raises:
         SegcganError: the file cannot be read, lies on another grid, or its format holds no probabilities.
@@ -225,6 +217,8 @@ def _unique(sources: list[Source], root: Path) -> list[Source]:
 
 
 def _only(path: Path) -> Source:
+    if ARCHIVED in str(path):
+        return Source(path.name, path, "npz")
     sources, rejected = discover(path)
     if not sources:
         raise SegcganError(rejected[0].reason if rejected else f"{path} holds no image segcgan reads ({READABLE})")
@@ -234,7 +228,14 @@ def _only(path: Path) -> Source:
     return sources[0]
 
 
+def present(path: Path) -> bool:
+    """Tell whether a file, folder or the archive of an address exists."""
+    return Path(str(path).partition("#")[0]).is_file() if ARCHIVED in str(path) else path.exists()
+
+
 def _label_format(path: Path, case: Case) -> str:
+    if ARCHIVED in str(path):
+        return "npz"
     if not path.exists():
         raise SegcganError(f"{path} does not exist; correct the path of the labels")
     if path.is_dir():

@@ -4,7 +4,7 @@ Pixels stay as stored: the EXIF orientation of a photo is not applied, so that i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,17 +56,22 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
     """
     channels, _ = _pixels(source.path)
     count, height, width = channels.shape
+    return replace(blank_case(source, (height, width), count), reader=Picture(source.path))
+
+
+def blank_case(source: Source, size: tuple[int, int], channels: int) -> Case:
+    """Return a picture's case without pixels: spacing 1, unit "px", written as PNG."""
     affine = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=float)
     return Case(
         name=source.name,
         path=source.path,
         format="png",
-        shape=(1, height, width),
-        channels=count,
+        shape=(1, *size),
+        channels=channels,
         geometry=Geometry(affine, (1.0, 1.0, 1.0), "px"),
         reader=Picture(source.path),
         group=source.name,
-        stored={"size": (height, width)},
+        stored={"size": size},
     )
 
 

@@ -150,7 +150,9 @@ def _predict(
 
 
 def prepare(case: Case, settings: dict[str, Any]) -> Case:
-    """Give a file that knows no pixel size the one the chain was trained with."""
+    """Choose the bands the chain was trained with, and give a file that knows no pixel size that of the training."""
+    if settings.get("bands"):
+        case = case.with_bands(settings["bands"])
     spacing = settings.get("spacing")
     if spacing and case.geometry.unit == "px":
         z, y, x = spacing

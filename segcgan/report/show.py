@@ -12,7 +12,7 @@ import numpy as np
 from segcgan.case import IGNORE, Array, Case, Window
 from segcgan.chain import Chain
 from segcgan.classes import ClassSpec
-from segcgan.data.manifest import ClassIndices, label_values
+from segcgan.data.labels import ClassIndices, label_values
 from segcgan.errors import SegcganError, nearest
 from segcgan.formats import open_case, open_labels
 from segcgan.inference.engine import Outcome, predict_case

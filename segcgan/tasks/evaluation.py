@@ -37,9 +37,8 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
             run.note(gate=said)
     if cli.trainer.global_rank == 0:
         images = cli.datamodule.images
-        save_chain(
-            run, task.chain, cli.specs(), orientation=images.orientation, spacing=images.spacing, unit=images.unit
-        )
+        known = {name: getattr(images, name) for name in ("orientation", "spacing", "unit", "bands")}
+        save_chain(run, task.chain, cli.specs(), **known)
         _merge_metrics(run)
         _publish(cli, run, "val")
         run.finish("chain", at=time.strftime("%Y-%m-%d %H:%M:%S"))

@@ -10,9 +10,17 @@ from segcgan.case import Case
 from segcgan.data.module import SegmentationData
 from segcgan.gates import Gate, Unit
 from segcgan.inference.engine import Outcome
+from segcgan.metrics.ambiguity import ambiguity
 from segcgan.metrics.calibration import Calibration, calibrate
 from segcgan.metrics.cases import Row, pool, score_case
-from segcgan.metrics.summary import Table, summarise, table
+from segcgan.metrics.summary import Table, number, summarise, table
+
+_SPREADS = {
+    "ged2": "GED² ↓ (samples against raters, 1 − IoU, biased)",
+    "matched_iou": "matched IoU ↑ (samples against raters, Hungarian)",
+    "diversity": "diversity of samples (1 − IoU of two)",
+    "rater_diversity": "diversity of raters (1 − IoU of two)",
+}
 
 
 @dataclass
@@ -24,12 +32,14 @@ class Scoreboard:
         confusions: {case: {variant: (K, K)}}.
         units: what a gate is fitted on, by case.
         calibrations: {case: {variant: how its probabilities fare}}, of final scores.
+        spreads: {case: how its samples match its raters}, of final scores.
     """
 
     rows: list[Row] = field(default_factory=list)
     confusions: dict[str, dict[str, Any]] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
     calibrations: dict[str, dict[str, Calibration]] = field(default_factory=dict)
+    spreads: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add(self, case: Case, outcome: Outcome, data: SegmentationData, *, final: bool, refined: bool) -> None:
         """Score one predicted case.
@@ -56,6 +66,9 @@ class Scoreboard:
                 for name in masks
                 if name != "reference"
             }
+            if case.raters is not None and "samples" in outcome.layers:
+                drawn, raters = outcome.read("samples", case.whole), case.read_raters(case.whole)
+                self.spreads[case.name] = ambiguity(drawn, raters, len(data.classes))
         if outcome.evidence.size:
             gain = _mean(rows, "refined") - _mean(rows, "coarse")
             change = _mean(rows, "refined", "iou") - _mean(rows, "coarse", "iou")
@@ -71,6 +84,7 @@ class Scoreboard:
         self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}
         self.units = {name: unit for other in found for name, unit in other.units.items()}
         self.calibrations = {name: each for other in found for name, each in other.calibrations.items()}
+        self.spreads = {name: each for other in found for name, each in other.spreads.items()}
 
     def means(self, variant: str) -> dict[str, float]:
         """Return the means over cases and classes of a variant; ``score`` is the mean of IoU and Boundary IoU."""
@@ -94,7 +108,12 @@ class Scoreboard:
 
     def table(self) -> Table:
         """Return the score table: header and lines."""
-        return table(summarise(self.rows, pool(self.confusions), pool(self.calibrations)))
+        header, lines = table(summarise(self.rows, pool(self.confusions), pool(self.calibrations)))
+        for name, label in _SPREADS.items() if self.spreads else ():
+            mean = float(np.nanmean([spread[name] for spread in self.spreads.values()]))
+            cells = [number(mean, 4) if variant == "refined" else "" for variant in header[1:]]
+            lines.append([label, *cells])
+        return header, lines
 
     def accepted(self, gate: Gate | None) -> int:
         """Count the cases whose refined mask the gate keeps."""

@@ -226,7 +226,8 @@ class SegmentationTask(pl.LightningModule):
             return
         data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
         chain = self.chain
-        outcome = predict_case(case, chain, MemoryStore(), samples=self.samples, seed=data.seed)
+        extra = ("samples",) if case.raters is not None and self.stage == "chain" and chain.refiner is not None else ()
+        outcome = predict_case(case, chain, MemoryStore(), samples=self.samples, seed=data.seed, extra=extra)
         self.board.add(case, outcome, data, final=self.stage == "chain", refined=chain.refiner is not None)
 
     test_step = validation_step

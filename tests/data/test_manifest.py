@@ -6,7 +6,8 @@ from PIL import Image
 
 from segcgan.case import IGNORE
 from segcgan.classes import ClassSpec
-from segcgan.data.manifest import label_values, open_rows, pair_by_stem, parse_window, read_manifest
+from segcgan.data.labels import label_values
+from segcgan.data.manifest import open_rows, pair_by_stem, parse_window, read_manifest
 from segcgan.data.phantoms import write_phantoms
 from segcgan.errors import SegcganError
 

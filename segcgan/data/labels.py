@@ -1,0 +1,94 @@
+"""What the numbers in a mask mean: classes, classes as probabilities, or several raters."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segcgan.case import Array, LabelReader, Window
+from segcgan.classes import REST, ClassSpec, to_indices
+from segcgan.errors import SegcganError, nearest
+
+
+@dataclass(frozen=True)
+class ClassIndices:
+    """Reads label values and returns class indices (d, h, w) uint8."""
+
+    read: LabelReader
+    values: list[list[int]]
+    where: str
+
+    def __call__(self, window: Window) -> Array:
+        """Read an absolute window."""
+        return to_indices(self.read(window), self.values, self.where)
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """Reads class indices and returns them as hard probabilities (K, d, h, w) float32."""
+
+    read: LabelReader
+    classes: int
+
+    def __call__(self, window: Window) -> Array:
+        """Read an absolute window."""
+        return (self.read(window)[None] == np.arange(self.classes)[:, None, None, None]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Raters:
+    """Reads masks of several raters kept as the bits of one number: (R, d, h, w) class indices uint8."""
+
+    read: LabelReader
+    index: int
+    bits: tuple[int, ...]
+
+    def __call__(self, window: Window) -> Array:
+        """Read an absolute window."""
+        field = self.read(window)
+        return np.stack([np.where(field >> bit & 1, self.index, 0) for bit in self.bits]).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Majority:
+    """The class at least half of the raters chose: what a single mask is scored against."""
+
+    raters: Raters
+
+    def __call__(self, window: Window) -> Array:
+        """Read an absolute window."""
+        votes = (self.raters(window) == self.raters.index).sum(0)
+        return np.where(2 * votes >= len(self.raters.bits), self.raters.index, 0).astype(np.uint8)
+
+
+def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[list[int]]:
+    """Return the label values of each class, with the per-case ``labels`` ("liver=5|6;tumour=2") taking precedence."""
+    values = {spec.name: list(spec.values) or [index] for index, spec in enumerate(classes)}
+    for item in filter(None, labels.split(";")):
+        name, _, listed = item.partition("=")
+        if name.strip() not in values:
+            raise SegcganError(f"{where}: labels name class {name.strip()!r}{nearest(name.strip(), values)}")
+        try:
+            values[name.strip()] = [REST if value.strip() == "*" else int(value) for value in listed.split("|")]
+        except ValueError as error:
+            msg = f"{where}: labels {item!r} should read name=value or name=value|value with whole numbers"
+            raise SegcganError(msg) from error
+    return list(values.values())
+
+
+def rater_bits(labels: str, classes: list[ClassSpec], where: Path) -> tuple[int, tuple[int, ...]] | None:
+    """Return (class index, bits) when ``labels`` says that each bit is a rater, else None.
+
+    Raises:
+        SegcganError: bits of several classes, or beside label values.
+    """
+    if "bit" not in labels:
+        return None
+    name, _, listed = labels.partition("=")
+    names = [spec.name for spec in classes]
+    found = re.fullmatch(r"bit\d+(\|bit\d+)*", listed.replace(" ", ""))
+    if found is None or name.strip() not in names:
+        cure = f"write CLASS=bit0|bit1|…, with one of the classes {', '.join(names)}"
+        raise SegcganError(f"{where}: labels {labels!r} should give each rater a bit of one class; {cure}")
+    return names.index(name.strip()), tuple(int(bit) for bit in re.findall(r"\d+", listed))

@@ -1,0 +1,71 @@
+"""Several raters in one file: bits, majority, one of them per training step; and bands."""
+
+import numpy as np
+import pytest
+
+from segcgan.classes import ClassSpec
+from segcgan.data.labels import rater_bits
+from segcgan.data.manifest import open_rows, read_manifest
+from segcgan.data.normalisation import Normalisation
+from segcgan.data.patches import PatchDataset, Sampling
+from segcgan.errors import SegcganError
+
+CLASSES = [ClassSpec("background", [0]), ClassSpec("nodule", [1])]
+
+
+@pytest.fixture
+def case(tmp_path):
+    bits = np.zeros((1, 40, 40), np.uint8)
+    bits[0, 10:20, 10:20] |= 1  # rater 0
+    bits[0, 10:16, 10:20] |= 2  # rater 1
+    bits[0, 10:13, 10:20] |= 4  # rater 2; rater 3 drew nothing
+    np.savez(tmp_path / "s.npz", images=np.full((1, 40, 40), 9, np.uint8), bits=bits)
+    (tmp_path / "m.csv").write_text(
+        "case,image,mask,labels,split\na,s.npz#images/0,s.npz#bits/0,nodule=bit0|bit1|bit2|bit3,train\n"
+    )
+    return open_rows(read_manifest(tmp_path / "m.csv", tmp_path), CLASSES, None, "px", "canonical")[0]
+
+
+def test_an_empty_mask_is_an_answer_and_half_is_a_majority(case):
+    raters = case.read_raters(case.whole)
+    assert raters.shape == (4, 1, 40, 40)
+    assert raters.sum((1, 2, 3)).tolist() == [100, 60, 30, 0]
+    assert case.read_reference(case.whole).sum() == 60  # two of four
+    assert (case.read_raters((slice(0, 1), slice(-2, 3), slice(0, 3)))[:, 0, 0] == 255).all()
+
+
+def test_one_rater_is_drawn_per_step_and_always_the_same(case):
+    dataset = PatchDataset([case], Sampling(patch=(40, 40), foreground=0.0), Normalisation(1))
+    areas = [int((dataset[0, index].target == 1).sum()) for index in range(60)]
+    assert set(areas) == {100, 60, 30, 0}
+    assert areas == [int((dataset[0, index].target == 1).sum()) for index in range(60)]
+    assert areas != [int((dataset[1, index].target == 1).sum()) for index in range(60)]
+
+
+def test_an_object_is_not_always_in_the_middle(case):
+    dataset = PatchDataset([case], Sampling(patch=(24, 24), foreground=1.0), Normalisation(1))
+    rows = []
+    for index in range(80):
+        found = np.argwhere(dataset[0, index].target[0].numpy() == 1)
+        if len(found):
+            rows.append(found[:, 0].mean())
+    assert np.std(rows) > 2
+
+
+@pytest.mark.parametrize("labels", ["nodule=bit0|1", "nodul=bit0|bit1", "nodule=bit0;background=bit1"])
+def test_bits_that_make_no_sense(labels, tmp_path):
+    with pytest.raises(SegcganError, match="should give each rater a bit of one class; write CLASS=bit0"):
+        rater_bits(labels, CLASSES, tmp_path)
+
+
+def test_bands_are_chosen_in_order(tmp_path):
+    image = np.arange(4, dtype=np.float32) * np.ones((1, 6, 6, 1), np.float32)
+    np.savez(tmp_path / "s.npz", images=image, masks=np.zeros((1, 6, 6), np.uint8))
+    (tmp_path / "m.csv").write_text("image,mask\ns.npz#images/0,s.npz#masks/0\n")
+    (case,) = open_rows(read_manifest(tmp_path / "m.csv", tmp_path), CLASSES, None, "px", "canonical")
+    chosen = case.with_bands([3, 1])
+    assert chosen.channels == 2
+    assert chosen.read(chosen.whole)[0][:, 0, 0, 0].tolist() == [2, 0]
+    for bands, said in (([5], "names band 5, but"), ([0], "names band 0, but"), ([], "names no band, but")):
+        with pytest.raises(SegcganError, match=f"data.images.bands {said} .* has bands 1 to 4"):
+            case.with_bands(bands)

@@ -1,0 +1,76 @@
+"""Pictures in an archive: found by address, read once, and mistakes in one sentence."""
+
+import numpy as np
+import pytest
+
+from segcgan.errors import SegcganError
+from segcgan.formats import open_case, open_labels, present
+from segcgan.formats.npz import _stack
+
+
+@pytest.fixture
+def archive(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "stack.npz"
+    np.savez_compressed(
+        path,
+        images=rng.integers(0, 255, (5, 8, 6), np.uint8),
+        colour=rng.random((2, 8, 6, 3)).astype(np.float32),
+        bits=np.arange(5 * 48, dtype=np.uint8).reshape(5, 8, 6),
+        names=np.array(["a", "b"]),
+    )
+    return path
+
+
+def test_a_picture_and_its_labels(archive):
+    case = open_case(archive.parent / "stack.npz#images/3")
+    assert (case.shape, case.channels, case.geometry.unit, case.format) == ((1, 8, 6), 1, "px", "png")
+    with np.load(archive) as stored:
+        image, valid = case.read((slice(0, 1), slice(2, 6), slice(-1, 4)))
+        np.testing.assert_array_equal(image[0, 0, :, 1:], stored["images"][3, 2:6, :4])
+        assert not valid[..., 0].any()
+        read = open_labels(archive.parent / "stack.npz#bits/3", case)
+        np.testing.assert_array_equal(read(case.whole)[0], stored["bits"][3])
+        colour = open_case(archive.parent / "stack.npz#colour/1")
+        np.testing.assert_array_equal(colour.read(colour.whole)[0][:, 0], stored["colour"][1].transpose(2, 0, 1))
+
+
+def test_an_array_is_decompressed_once(archive):
+    before = _stack.cache_info().misses
+    for index in range(5):
+        case = open_case(archive.parent / f"stack.npz#images/{index}")
+        case.read(case.whole)
+    assert _stack.cache_info().misses == before + 1
+
+
+def test_presence(archive):
+    assert present(archive.parent / "stack.npz#images/3")
+    assert not present(archive.parent / "other.npz#images/3")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("stack.npz#images/5", "'images' holds 5 pictures, 0 to 4; correct the index"),
+        ("stack.npz#image/1", "holds no array 'image'; choose from bits, colour, images, names"),
+        ("stack.npz#images", "an address in an archive reads FILE.npz#ARRAY/INDEX, e.g. stack.npz#images/12"),
+        ("stack.npz#names/0", "'names' is <U1 (2,); pictures are numbers (N, H, W) or (N, H, W, C)"),
+        ("none.npz#images/0", "none.npz does not exist"),
+    ],
+)
+def test_addresses_that_lead_nowhere(archive, address, said):
+    with pytest.raises(SegcganError) as error:
+        open_case(archive.parent / address)
+    assert said in str(error.value)
+
+
+def test_labels_of_another_size(archive):
+    case = open_case(archive.parent / "stack.npz#images/0")
+    with pytest.raises(SegcganError, match="is 8×6×3 and its image 8×6; labels are one number per pixel"):
+        open_labels(archive.parent / "stack.npz#colour/0", case)
+
+
+def test_a_broken_archive(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 broken")
+    with pytest.raises(SegcganError, match=r"x.npz cannot be read .* damaged, so fetch it again"):
+        open_case(tmp_path / "x.npz#a/0")
