@@ -21,6 +21,7 @@ OTHERS = {
     "predict": "masks for a folder of images",
     "info": "what is this file, or which configs are there",
     "report": "rebuild the HTML report of a run",
+    "compare": "is one run better than another, case by case",
 }
 
 
@@ -146,6 +147,27 @@ def _report(words: list[str]) -> int:
             print(import_module("segcgan.report.page").write_run_report(run.resolve()))
             return 0
     raise SegcganError(f"{chosen.run} is no run: it holds no run.json; give a folder like runs/<config>/latest")
+
+
+def _compare(words: list[str]) -> int:
+    parser = _Parser(
+        "segcgan compare",
+        allow_abbrev=False,
+        description="Paired comparison of two runs, or of two masks of one run. RUN may be several, with commas: "
+        "their scores are averaged over seeds.",
+    )
+    parser.add_argument("first", metavar="RUN_A", help="run folder(s)")
+    parser.add_argument("second", metavar="RUN_B", help="run folder(s)")
+    parser.add_argument("--pair", nargs=2, action="append", metavar=("A", "B"), help="a further pair, of other data")
+    parser.add_argument("--split", choices=("test", "val"), default="test")
+    parser.add_argument("--variant-a", help="coarse, refined or chosen (by the gate, if there is one)")
+    parser.add_argument("--variant-b", help="as --variant-a")
+    parser.add_argument("-o", "--output", help="folder for compare.json and compare.png; RUN_B/compare if not given")
+    table, sentences = import_module("segcgan.report.comparison").command(parser.parse_args(words))
+    _print_table(*table)
+    for sentence in sentences:
+        print(sentence)
+    return 0
 
 
 class _Parser(argparse.ArgumentParser):

@@ -115,7 +115,7 @@ def test_train_py_is_the_verb_fit(tmp_path):
     ("words", "sentence"),
     [
         ("predic", "'predic' is no command; did you mean 'predict'?"),
-        ("zzz", "'zzz' is no command; choose from fit, info, predict, report, test, validate"),
+        ("zzz", "'zzz' is no command; choose from compare, fit, info, predict, report, test, validate"),
         ("predict", "the following arguments are required: -i/--input, -o/--output, -m/--model; see segcgan"),
         ("predict -i a -o b -m c --sample 3", "--sample 3 is unknown; did you mean '--samples'?"),
         ("predict -i a -o b -m c --samples 0", "argument --samples: '0' is not a whole number above 0; see"),

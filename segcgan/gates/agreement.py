@@ -8,7 +8,8 @@ from torch import Tensor
 
 from segcgan.case import Array
 from segcgan.errors import SegcganError
-from segcgan.gates.base import HARM, Gate, Unit
+from segcgan.gates.base import Gate, Unit
+from segcgan.metrics.objects import HARM
 
 _CLOSED = 2.0  # no Dice reaches it
 

@@ -8,8 +8,6 @@ from torch import nn
 
 from segcgan.case import Array
 
-HARM = 0.02  # a unit is harmed when refinement lowers its IoU by more than this
-
 
 @dataclass(frozen=True)
 class Unit:

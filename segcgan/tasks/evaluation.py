@@ -10,6 +10,7 @@ from segcgan.data.module import SegmentationData
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import unique, write_rows
+from segcgan.metrics.objects import write_objects
 from segcgan.metrics.summary import Table, exemplars
 from segcgan.report.page import write_run_report
 from segcgan.report.strips import case_strip
@@ -72,6 +73,7 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
         return [], []
     rows = unique(board.rows)
     write_rows(run.folder / f"cases_{split}.csv", rows)
+    write_objects(run.folder / f"objects_{split}.csv", board.objects)
     lines = board.table()
     facts = {"table": lines, "accepted": board.accepted(task.gate), "cases": len(board.confusions)}
     write_json(run.folder / f"scores_{split}.json", facts)

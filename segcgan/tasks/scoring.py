@@ -6,15 +6,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from segcgan.case import Case
+from segcgan.case import IGNORE, Case
 from segcgan.data.module import SegmentationData
 from segcgan.gates import Gate, Unit
 from segcgan.inference.engine import Outcome
 from segcgan.metrics.ambiguity import ambiguity
 from segcgan.metrics.calibration import Calibration, calibrate
 from segcgan.metrics.cases import Row, pool, score_case
+from segcgan.metrics.objects import Object, detection, score_objects
 from segcgan.metrics.summary import Table, number, summarise, table
 
+_DETECTION = {
+    "precision": "object precision ↑ (IoU above 0.5, pooled)",
+    "recall": "object recall ↑ (IoU above 0.5, pooled)",
+    "pq": "panoptic quality ↑ (components, pooled)",
+}
 _SPREADS = {
     "ged2": "GED² ↓ (samples against raters, 1 − IoU, biased)",
     "matched_iou": "matched IoU ↑ (samples against raters, Hungarian)",
@@ -32,6 +38,7 @@ class Scoreboard:
         confusions: {case: {variant: (K, K)}}.
         units: what a gate is fitted on, by case.
         calibrations: {case: {variant: how its probabilities fare}}, of final scores.
+        objects: components of every case, of final scores.
         spreads: {case: how its samples match its raters}, of final scores.
     """
 
@@ -39,6 +46,7 @@ class Scoreboard:
     confusions: dict[str, dict[str, Any]] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
     calibrations: dict[str, dict[str, Calibration]] = field(default_factory=dict)
+    objects: list[Object] = field(default_factory=list)
     spreads: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add(self, case: Case, outcome: Outcome, data: SegmentationData, *, final: bool, refined: bool) -> None:
@@ -61,6 +69,9 @@ class Scoreboard:
         )
         self.rows += rows
         if final:
+            known = valid & (masks["reference"] != IGNORE)
+            names = [spec.name for spec in data.classes]
+            self.objects += score_objects(case.name, case.group, masks, names, known)
             self.calibrations[case.name] = {
                 name: calibrate(masks["reference"], outcome.read(f"p_{name}", case.whole), valid)
                 for name in masks
@@ -81,6 +92,7 @@ class Scoreboard:
         found: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(found, self)
         self.rows = [row for other in found for row in other.rows]
+        self.objects = [each for other in found for each in other.objects]
         self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}
         self.units = {name: unit for other in found for name, unit in other.units.items()}
         self.calibrations = {name: each for other in found for name, each in other.calibrations.items()}
@@ -105,15 +117,20 @@ class Scoreboard:
                     self.calibrations[name]["chosen"] = self.calibrations[name][source]
                 mine = [row for row in self.rows if row.case == name and row.variant == source]
                 self.rows += [replace(row, variant="chosen") for row in mine]
+                those = [each for each in self.objects if each.case == name and each.variant == source]
+                self.objects += [replace(each, variant="chosen") for each in those]
 
     def table(self) -> Table:
         """Return the score table: header and lines."""
         header, lines = table(summarise(self.rows, pool(self.confusions), pool(self.calibrations)))
+        variants = header[1 : 1 + len(self.confusions and pool(self.confusions))]
+        found = [detection(each for each in self.objects if each.variant == variant) for variant in variants]
+        for name, label in _DETECTION.items() if self.objects else ():
+            lines.append([label, *(number(getattr(each, name), 4) for each in found)])
         for name, label in _SPREADS.items() if self.spreads else ():
             mean = float(np.nanmean([spread[name] for spread in self.spreads.values()]))
-            cells = [number(mean, 4) if variant == "refined" else "" for variant in header[1:]]
-            lines.append([label, *cells])
-        return header, lines
+            lines.append([label, *(number(mean, 4) if variant == "refined" else "" for variant in variants)])
+        return header, [line + [""] * (len(header) - len(line)) for line in lines]
 
     def accepted(self, gate: Gate | None) -> int:
         """Count the cases whose refined mask the gate keeps."""

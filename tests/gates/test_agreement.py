@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from segcgan.errors import SegcganError
-from segcgan.gates import HARM, AgreementGate, Gate, Unit
+from segcgan.gates import AgreementGate, Gate, Unit
+from segcgan.metrics.objects import HARM
 
 
 def unit(agreement, gain, change=None):

@@ -1,0 +1,200 @@
+"""Is one set of masks better than another? Paired by case, resampled by patient or scene, corrected for many questions.
+
+Percentile bootstrap of the mean difference with whole groups resampled (Efron & Tibshirani 1993; cases of a patient
+are not independent), Holm's correction over everything asked at once, and the exact upper bound of Clopper & Pearson
+for how often a case or object is harmed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from segcgan.case import Array
+from segcgan.errors import SegcganError
+from segcgan.metrics.cases import Row
+from segcgan.metrics.objects import HARM, Object
+
+SCORES = {
+    "dice": "Dice ↑",
+    "iou": "IoU ↑",
+    "boundary_iou": "Boundary IoU ↑",
+    "nsd": "NSD ↑",
+    "boundary_f": "Boundary F ↑",
+    "hd95": "HD95 ↓",
+    "assd": "ASSD ↓",
+}
+RESAMPLES = 4000
+FEW_GROUPS = 6  # below it a bootstrap over groups is said to be no more than a hint
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """B minus A in one score.
+
+    Args:
+        score: key of ``SCORES``.
+        first: mean over cases and classes of A.
+        second: of B.
+        mean: of the differences.
+        low: end of the 95 % interval; NaN with a single group.
+        high: the other end.
+        p: two-sided, of "no difference"; NaN with a single group.
+        adjusted: after Holm's correction.
+        cases: pairs that both have the score.
+        groups: patients or scenes among them.
+    """
+
+    score: str
+    first: float
+    second: float
+    mean: float
+    low: float
+    high: float
+    p: float
+    adjusted: float
+    cases: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many units B changed for the better or the worse in IoU, and how many by more than ``HARM``."""
+
+    units: int
+    better: int
+    worse: int
+    harmed: int
+    bound: float  # upper 95 % bound of the share of harmed ones
+
+
+def by_case(runs: Sequence[Sequence[Row]], variant: str, where: str) -> dict[Key, dict[str, float]]:
+    """Return {(case, class): scores} of a variant, averaged over runs that differ in their seed.
+
+    Raises:
+        SegcganError: no such variant, or runs with different cases.
+    """
+    tables = []
+    for rows in runs:
+        known = sorted({row.variant for row in rows})
+        if variant not in known:
+            raise SegcganError(f"{where} has no masks called {variant!r}; it has {', '.join(known)}")
+        tables.append({(r.case, r.class_name): r for r in rows if r.variant == variant})
+    for other in tables[1:]:
+        same_cases(tables[0], other, where, where)
+    return {key: {s: _mean([getattr(t[key], s) for t in tables]) for s in SCORES} for key in tables[0]}
+
+
+def same_cases(first: Iterable[Key], second: Iterable[Key], a: str, b: str) -> None:
+    """Refuse to compare different cases.
+
+    Raises:
+        SegcganError: some are in one only.
+    """
+    only = sorted(set(first) ^ set(second))
+    if only:
+        where = a if only[0] in set(first) else b
+        msg = f"{a} and {b} were scored on different cases: {len(only)} are in one only, e.g. {only[0][0]!r} in {where}"
+        raise SegcganError(f"{msg}; score both on the same split")
+
+
+def same_measure(first: Sequence[Row], second: Sequence[Row], a: str, b: str) -> None:
+    """Refuse to compare scores that were measured differently.
+
+    Raises:
+        SegcganError: band, unit or convention differ.
+    """
+    for name in ("unit", "band", "convention"):
+        found = [{(r.case, getattr(r, name)) for r in rows} for rows in (first, second)]
+        if found[0] != found[1]:
+            (_, mine), (_, other) = sorted(found[0] - found[1])[0], sorted(found[1] - found[0])[0]
+            msg = f"{a} and {b} were measured differently: {name} {mine} and {other}"
+            raise SegcganError(f"{msg}; score both with the same data.boundary and version")
+
+
+def differences(
+    first: dict[Key, dict[str, float]], second: dict[Key, dict[str, float]], groups: dict[str, str], seed: int = 0
+) -> list[Difference]:
+    """Compare all scores.
+
+    Args:
+        first: scores of A by case and class.
+        second: of B, of the same cases.
+        groups: {case: patient or scene}.
+        seed: of the resampling.
+    """
+    found = []
+    for score in SCORES:
+        gains: dict[str, list[float]] = {}
+        means: list[tuple[float, float]] = []
+        for key, values in first.items():
+            a, b = values[score], second[key][score]
+            if a == a and b == b:
+                gains.setdefault(groups[key[0]], []).append(b - a)
+                means.append((a, b))
+        if means:
+            mean, low, high, p = bootstrap(list(gains.values()), seed)
+            a, b = np.mean(means, 0)
+            count = len(means)
+            found.append(Difference(score, float(a), float(b), mean, low, high, p, p, count, len(gains)))
+    return found
+
+
+def bootstrap(gains: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float, float, float]:
+    """Return the mean of the differences, its 95 % interval and a p value, with whole groups resampled.
+
+    Args:
+        gains: differences of each group's cases.
+        seed: of the resampling.
+    """
+    sums, counts = (np.array([f(group) for group in gains], float) for f in (sum, len))
+    mean = float(sums.sum() / counts.sum())
+    if len(gains) < 2:
+        return mean, float("nan"), float("nan"), float("nan")
+    drawn = np.random.default_rng(seed).integers(len(gains), size=(RESAMPLES, len(gains)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    tail = min((means <= 0).sum(), (means >= 0).sum())
+    return mean, float(low), float(high), float(min(1.0, 2 * (1 + tail) / (1 + RESAMPLES)))
+
+
+def holm(found: Sequence[Difference]) -> list[Difference]:
+    """Adjust the p values of everything asked at once (Holm 1979); what has none stays without."""
+    order = sorted((i for i, each in enumerate(found) if each.p == each.p), key=lambda i: found[i].p)
+    adjusted, highest = list(found), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * found[index].p))
+        adjusted[index] = replace(found[index], adjusted=highest)
+    return adjusted
+
+
+def tally(changes: Sequence[float]) -> Tally:
+    """Count changes in IoU."""
+    known = np.array([change for change in changes if change == change])
+    harmed = int((known < -HARM).sum())
+    return Tally(len(known), int((known > 0).sum()), int((known < 0).sum()), harmed, upper_bound(harmed, len(known)))
+
+
+def upper_bound(count: int, total: int) -> float:
+    """Return the one-sided upper 95 % bound of a share (Clopper & Pearson 1934); 1 when nothing was seen."""
+    from scipy.stats import beta
+
+    return 1.0 if count >= total else float(beta.ppf(0.95, count + 1, total - count))
+
+
+def object_changes(
+    first: Iterable[Object], second: Iterable[Object], variant_a: str, variant_b: str
+) -> list[float]:
+    """Return the change in IoU of every reference object both know."""
+    tables: list[dict[tuple[str, str, int], float]] = []
+    for objects, variant in ((first, variant_a), (second, variant_b)):
+        mine = (each for each in objects if each.variant == variant and each.kind == "reference")
+        tables.append({(each.case, each.class_name, each.number): each.iou for each in mine})
+    return [tables[1][key] - value for key, value in tables[0].items() if key in tables[1]]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known: Array = np.array([value for value in values if value == value])
+    return float(known.mean()) if len(known) else float("nan")

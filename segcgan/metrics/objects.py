@@ -1,0 +1,135 @@
+"""Objects found, missed and invented, and the parts of a scene: what lies between a pixel and a case."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from segcgan.atomic import replacing
+from segcgan.case import Array
+from segcgan.errors import SegcganError
+
+HARM = 0.02  # a case or an object is harmed when its IoU falls by more than this
+CONVENTION = (
+    "connected components (8 neighbours in the plane, 26 in a volume); a predicted object belongs to a reference "
+    "object when their IoU is above 0.5, which at most one can be (Kirillov 2019)"
+)
+
+
+@dataclass(frozen=True)
+class Object:
+    """A reference object and what a variant made of it, or a predicted object without one."""
+
+    case: str
+    group: str
+    variant: str
+    class_name: str
+    kind: str  # "reference", or "invented": a predicted object that belongs to none
+    number: int  # of the component within its case, class and kind
+    area: int  # pixels
+    iou: float  # of a reference object with the predicted one that overlaps it most; 0 for an invented one
+
+
+def find_objects(reference: Array, prediction: Array) -> tuple[Array, Array, Array, Array]:
+    """Label two binary masks (D, H, W) and compare every pair of components that overlap.
+
+    Returns:
+        areas of the reference objects (N,) and of the predicted ones (M,); the largest IoU of each reference object
+        (N,) and of each predicted one (M,), 0 where it overlaps none.
+    """
+    from scipy.ndimage import label
+
+    around = np.ones((3, 3, 3))
+    (first, n), (second, m) = label(reference, around), label(prediction, around)
+    areas = [np.bincount(each.ravel(), minlength=count + 1)[1:] for each, count in ((first, n), (second, m))]
+    shared = (first > 0) & (second > 0)
+    pairs, both = np.unique(first[shared].astype(np.int64) * (m + 1) + second[shared], return_counts=True)
+    i, j = pairs // (m + 1) - 1, pairs % (m + 1) - 1
+    iou = both / (areas[0][i] + areas[1][j] - both)
+    best = np.zeros(n), np.zeros(m)
+    np.maximum.at(best[0], i, iou)
+    np.maximum.at(best[1], j, iou)
+    return areas[0], areas[1], best[0], best[1]
+
+
+def score_objects(
+    case: str, group: str, masks: dict[str, Array], names: Sequence[str], known: Array
+) -> list[Object]:
+    """Compare the objects of every variant with those of the reference.
+
+    Args:
+        case: its name.
+        group: patient or scene.
+        masks: class indices (D, H, W): "reference" and the variants.
+        names: of all classes, the background first.
+        known: (D, H, W) bool; where False there is neither reference nor prediction.
+    """
+    found = []
+    for variant, mask in masks.items():
+        for index, name in enumerate(names) if variant != "reference" else ():
+            if index == 0:
+                continue
+            truth, guess = (masks["reference"] == index) & known, (mask == index) & known
+            mine, other, best, rival = find_objects(truth, guess)
+            made = [("reference", number, int(area), float(best[number])) for number, area in enumerate(mine)]
+            made += [("invented", int(each), int(other[each]), 0.0) for each in np.flatnonzero(rival <= 0.5)]
+            found += [Object(case, group or case, variant, name, *rest) for rest in made]
+    return found
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Precision, recall, F1 and panoptic quality over any number of cases; NaN without any object."""
+
+    precision: float
+    recall: float
+    f1: float
+    pq: float
+
+
+def detection(objects: Iterable[Object]) -> Detection:
+    """Count objects of one variant; precision is NaN when nothing was predicted, recall when there is nothing."""
+    found = list(objects)
+    hits = [each.iou for each in found if each.kind == "reference" and each.iou > 0.5]
+    missed = sum(each.kind == "reference" for each in found) - len(hits)
+    invented = sum(each.kind == "invented" for each in found)
+
+    def share(a: float, b: float) -> float:
+        return a / b if b else float("nan")
+
+    total = len(hits) + 0.5 * (missed + invented)
+    return Detection(
+        precision=share(len(hits), len(hits) + invented),
+        recall=share(len(hits), len(hits) + missed),
+        f1=share(len(hits), total),
+        pq=share(sum(hits), total),
+    )
+
+
+def write_objects(path: Path, objects: Iterable[Object]) -> None:
+    """Write ``objects_<split>.csv``, atomically."""
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [each.name for each in fields(Object)])
+        writer.writeheader()
+        writer.writerows(asdict(each) for each in objects)
+
+
+def read_objects(path: Path) -> list[Object]:
+    """Read what ``write_objects`` wrote; a missing file has none.
+
+    Raises:
+        SegcganError: the file is not such a table.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [
+                Object(**line | {"number": int(line["number"]), "area": int(line["area"]), "iou": float(line["iou"])})  # type: ignore[arg-type]
+                for line in csv.DictReader(stream)
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{path} is not a table of objects ({error}); make it again with segcgan test"
+        raise SegcganError(msg) from error

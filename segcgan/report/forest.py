@@ -1,0 +1,39 @@
+"""A forest plot: differences with their intervals, one line per score."""
+
+from segcgan.metrics.comparison import SCORES, Difference
+from segcgan.report.figures import png
+from segcgan.report.panels import INK, PALETTE, PAPER
+
+
+def forest(found: dict[str, list[Difference]]) -> bytes:
+    """Draw differences of B − A, scores between 0 and 1 left and distances right; a PNG file.
+
+    Args:
+        found: {data set: its differences}.
+    """
+    from matplotlib.figure import Figure
+
+    lines = [(name, each) for name, several in found.items() for each in several]
+    sides = [[x for x in lines if (x[1].score in ("hd95", "assd")) == far] for far in (False, True)]
+    height = 0.9 + 0.32 * max(len(side) for side in sides)
+    figure = Figure(figsize=(10.5, height), facecolor=PAPER)
+    axes = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.2, right=0.98, wspace=0.55, top=1 - 0.4 / height, bottom=0.45 / height)
+    for axis, side, title in zip(axes, sides, ("scores: right is better", "distances: left is better"), strict=True):
+        axis.set_title(title, size=9, color=INK)
+        axis.axvline(0, color=INK, linewidth=0.8)
+        for place, (_, each) in enumerate(side):
+            sure = each.low > 0 or each.high < 0
+            colour = PALETTE[4] if sure else "#8a8a8a"
+            if each.low == each.low:
+                axis.plot([each.low, each.high], [place, place], color=colour, linewidth=2)
+            axis.plot([each.mean], [place], "o", color=colour, markersize=5)
+        names = [f"{name}, {SCORES[each.score]}" if len(found) > 1 else SCORES[each.score] for name, each in side]
+        axis.set_yticks(range(len(side)), names, size=8)
+        axis.set_ylim(len(side) - 0.4, -0.6)
+        axis.tick_params(axis="x", labelsize=7)
+        for edge in ("top", "right", "left"):
+            axis.spines[edge].set_visible(False)
+        axis.set_xlabel("B − A, mean of cases, 95 % interval", size=8, color=INK)
+        axis.set_visible(bool(side))
+    return png(figure)

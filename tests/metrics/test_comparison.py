@@ -1,0 +1,80 @@
+"""Known answers of the statistics."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segcgan.metrics.comparison import Difference, bootstrap, differences, holm, tally, upper_bound
+
+
+def test_a_constant_difference_has_no_width():
+    mean, low, high, p = bootstrap([[0.1, 0.1], [0.1], [0.1, 0.1, 0.1]])
+    assert (mean, low, high) == pytest.approx((0.1, 0.1, 0.1))
+    assert p == pytest.approx(2 / 4001)
+
+
+def test_no_difference_is_never_significant():
+    assert bootstrap([[0.0], [0.0], [0.0]])[3] == 1
+    assert bootstrap([[0.1], [-0.1]])[3] > 0.5
+
+
+def test_one_group_has_no_interval():
+    mean, *rest = bootstrap([[0.1, 0.3]])
+    assert mean == pytest.approx(0.2)
+    assert np.isnan(rest).all()
+
+
+def test_groups_are_resampled_and_not_cases():
+    """Ten cases of one patient say as much as one: copies of a group's cases change nothing."""
+    groups = [[0.1], [-0.05], [0.2], [0.03]]
+    copied = [group * 10 for group in groups]
+    assert bootstrap(copied) == pytest.approx(bootstrap(groups))
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_said():
+    rng = np.random.default_rng(0)
+    hits, trials = 0, 120
+    for trial in range(trials):
+        effects = rng.normal(0.02, 0.05, 25)
+        gains = [list(rng.normal(effect, 0.02, 4)) for effect in effects]
+        _, low, high, _ = bootstrap(gains, seed=trial)
+        hits += low <= 0.02 <= high
+    assert 0.87 <= hits / trials <= 0.99
+
+
+def difference(p):
+    return Difference("dice", 0, 0, 0, 0, 0, p, p, 1, 1)
+
+
+def test_holm_by_the_book():
+    found = holm([difference(p) for p in (0.01, 0.04, 0.03, 0.005)])
+    assert [each.adjusted for each in found] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert [each.p for each in found] == [0.01, 0.04, 0.03, 0.005]
+    alone = holm([difference(float("nan")), difference(0.02)])
+    assert np.isnan(alone[0].adjusted)
+    assert alone[1].adjusted == pytest.approx(0.02)
+    assert holm([replace(difference(0.9)), difference(0.8)])[0].adjusted == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "bound"), [(0, 10, 1 - 0.05**0.1), (1, 20, 0.21611), (10, 10, 1.0), (0, 0, 1.0)]
+)
+def test_clopper_and_pearson(count, total, bound):
+    assert upper_bound(count, total) == pytest.approx(bound, abs=1e-4)
+
+
+def test_tally():
+    found = tally([0.1, -0.01, -0.03, 0.0, float("nan")])
+    assert (found.units, found.better, found.worse, found.harmed) == (4, 1, 2, 1)
+    assert found.bound == pytest.approx(upper_bound(1, 4))
+
+
+def test_scores_that_one_case_lacks_are_left_out_of_the_pair():
+    nan = float("nan")
+    scores = dict.fromkeys(("dice", "iou", "boundary_iou", "nsd", "boundary_f", "hd95", "assd"), nan)
+    first = {("a", "x"): scores | {"dice": 0.5}, ("b", "x"): scores | {"dice": nan}}
+    second = {("a", "x"): scores | {"dice": 0.7}, ("b", "x"): scores | {"dice": 0.9}}
+    (found,) = differences(first, second, {"a": "p", "b": "q"})
+    assert (found.score, found.cases, found.groups) == ("dice", 1, 1)
+    assert found.mean == pytest.approx(0.2)
