@@ -7,6 +7,8 @@ import yaml
 
 from segcgan.cli import main
 from segcgan.runs import Run
+from segcgan.tasks.checks import check_config
+from segcgan.tasks.settings import completions, layered
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -61,3 +63,13 @@ def test_config_header_says_what_it_needs(path: Path) -> None:
         assert word in header
     assert len(text.splitlines()) <= 60
     assert yaml.safe_load(text)["model"]["segmenter"]["init_args"]["encoder_weights"] is None
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("re*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_config_for_on_top_goes_with_any_other(path: Path) -> None:
+    assert path.read_text().startswith(f"# {path.stem}: ")
+    with layered([CONFIGS / "cardiac_mr.yaml", path]) as config:
+        assert config.name == f"cardiac_mr+{path.stem}.yaml"
+        settings = check_config(config, completions(config, []))
+    assert settings["data"]["images"]["manifest"] == "cardiac_mr.csv"
+    assert set(settings["model"]) > {"segmenter", "gate"}

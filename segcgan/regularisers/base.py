@@ -15,7 +15,9 @@ class Regulariser(nn.Module, ABC):
         prior: trained beforehand in the stage "prior" and frozen from then on; None = nothing to train.
     """
 
-    prior: Prior | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.prior: Prior | None = None
 
     @abstractmethod
     def terms(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:

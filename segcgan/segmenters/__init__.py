@@ -1,6 +1,8 @@
 """Segmenters beyond the ``nn.Module`` from image to logits that any library offers."""
 
 from segcgan.segmenters.base import segmenter_loss
+from segcgan.segmenters.boundary import BoundarySegmenter
 from segcgan.segmenters.ensemble import Ensemble
+from segcgan.segmenters.latent import LatentSegmenter
 
-__all__ = ["Ensemble", "segmenter_loss"]
+__all__ = ["BoundarySegmenter", "Ensemble", "LatentSegmenter", "segmenter_loss"]

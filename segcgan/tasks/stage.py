@@ -136,9 +136,8 @@ class StageCLI(LightningCLI):
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
             trainer.strategy = "ddp_find_unused_parameters_true"
-        part = self.config.model.segmenter
-        if self.config.model.stage in ("refiner", "chain") and "encoder_weights" in (part.get("init_args") or {}):
-            part.init_args.encoder_weights = None
+        if self.config.model.stage in ("prior", "refiner", "chain"):
+            _forget_weights(self.config.model.segmenter)
         precision, accelerator = str(self.config.trainer.precision), self.config.trainer.accelerator
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
         if "bf16" in precision and on_cpu and not has_bf16("cpu"):
@@ -188,6 +187,16 @@ class StageCLI(LightningCLI):
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         kept = [c for c in present if not isinstance(c, (ProgressBar, ModelCheckpoint))]
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]
+
+
+def _forget_weights(part: Any) -> None:
+    """Ask for no pretrained weights, of a segmenter or of one it wraps."""
+    arguments: Any = part.get("init_args") or {}
+    for key in list(arguments.keys()):
+        if key == "encoder_weights":
+            arguments[key] = None
+        elif hasattr(arguments[key], "get"):
+            _forget_weights(arguments[key])
 
 
 def _cure(error: BaseException) -> str:

@@ -76,7 +76,7 @@ def test_a_run_without_refiner_is_its_coarse_mask(tmp_path, capsys):
     [
         ({}, ["--variant-b", "golden"], "has no masks called 'golden'; it has chosen, coarse, refined"),
         ({"band": 3.0}, [], "were measured differently: band 2.0 and 3.0; score both with the same data.boundary"),
-        ({"case": "other"}, [], "scored on different cases: 5 are in one only, e.g. 'case3' in"),
+        ({"case": "other"}, [], "scored on different cases: 5 are in one only, e.g. 'case1' in"),
         ({}, ["--split", "val"], "has no scores of the val split; make them with segcgan validate"),
     ],
 )
