@@ -18,6 +18,7 @@ from segcgan.runs import Run, load, save_chain, write_json
 from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
 from segcgan.tasks.stage import StageCLI
+from segcgan.tasks.tracking import closing
 
 
 def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
@@ -30,7 +31,8 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         task.refiner.load_state_dict(load_file(run.weights("refiner")))
     else:
         task.refiner = task.gate = None  # plan.refiner_epochs: 0
-    cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
+    with closing(cli.trainer):
+        cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if task.gate is not None and task.refiner is not None:
         said = task.gate.fit(list(task.board.units.values()))
         log.info("gate: %s", said)
@@ -61,7 +63,8 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
         setattr(task, name, part if part is None else part.to(task.device))
     cli.datamodule.normalisation = stored.normalisation
     cli.datamodule.evaluated = split
-    cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
+    with closing(cli.trainer):
+        cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
     return _publish(cli, run, split)
 
 

@@ -32,6 +32,7 @@ from segcgan.tasks.evaluation import conclude
 from segcgan.tasks.journal import join_metrics
 from segcgan.tasks.rehearsal import rehearse
 from segcgan.tasks.stage import StageCLI
+from segcgan.tasks.tracking import closing
 
 
 def fit(args: list[str], config: Path, runs: Path) -> Run:
@@ -113,7 +114,8 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
     _describe(cli, run, stage, epochs)
     resume = last if last.exists() else None
     try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+        with closing(cli.trainer):
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C, after switching it off for the rest of the process
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -21,6 +22,7 @@ from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
 from segcgan.tasks.journal import keep_earlier_metrics
 from segcgan.tasks.previews import Previews
 from segcgan.tasks.segmentation import SegmentationTask
+from segcgan.tasks.tracking import check_installed, settle
 
 
 @dataclass
@@ -133,6 +135,7 @@ class StageCLI(LightningCLI):
         its last layers, and plain DDP waits for their gradients for ever.
         """
         trainer = self.config.trainer
+        check_installed(trainer.logger)
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
             trainer.strategy = "ddp_find_unused_parameters_true"
@@ -167,6 +170,9 @@ class StageCLI(LightningCLI):
         """Give trainer and logger their places in the run folder; fresh objects for every stage."""
         folder = run.folder / "checkpoints" / stage
         callbacks: list[Callback] = progress_callbacks()
+        if self.trainer.global_rank == 0:
+            settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+            settle(self.trainer.loggers, run, stage, settings)
         if stage != "chain":
             last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
             callbacks.append(last)
