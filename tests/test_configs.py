@@ -87,7 +87,7 @@ def test_config_runs_from_end_to_end(name: str, shared_data: Path, tmp_path: Pat
     run = Run.find(tmp_path / "runs" / name)
     assert (run.folder / "scores_test.json").is_file()
     assert (run.folder / "report.html").stat().st_size > 10_000
-    assert ("GED²" in (run.folder / "scores_test.json").read_text()) == (name == "lung_nodule_raters")
+    assert ("GED" in (run.folder / "scores_test.json").read_text()) == (name == "lung_nodule_raters")
     if name in FOLDERS:
         folder, out = tmp_path / "folder", tmp_path / "out"
         pictures = FOLDERS[name](shared_data, folder)
