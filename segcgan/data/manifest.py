@@ -4,8 +4,9 @@ Manifest columns (all paths relative to the data root; only ``image`` is require
 
 ``case`` name; ``image``; ``mask``; ``labels`` per-case label values, e.g. ``background=*;liver=5|6`` (``*`` = every
 other value), or raters as bits, ``nodule=bit0|bit1|bit2|bit3``; ``group`` patient or scene; ``split`` train | val |
-test; ``window`` part of the image as ``z0:z1,y0:y1,x0:x1`` or ``y0:y1,x0:x1``; ``coarse`` a mask or probability made
-by somebody else. A picture in a NumPy archive is ``stack.npz#member/index``.
+test | calibrate (fits temperatures and nothing else); ``window`` part of the image as ``z0:z1,y0:y1,x0:x1`` or
+``y0:y1,x0:x1``; ``coarse`` a mask or probability made by somebody else. A picture in a NumPy archive is
+``stack.npz#member/index``.
 """
 
 import csv
@@ -25,7 +26,7 @@ from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels,
 log = logging.getLogger("segcgan")
 
 COLUMNS = ("case", "image", "mask", "labels", "group", "split", "window", "coarse")
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "calibrate", "test")
 
 
 @dataclass(frozen=True)
