@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,6 +118,9 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
     except SystemExit:  # what Lightning makes of Ctrl-C, after switching it off for the rest of the process
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None
+    finally:
+        if (wandb := sys.modules.get("wandb")) is not None:
+            wandb.finish()  # or the next stage would go on in this stage's wandb run
     best = last.with_name("best.ckpt")
     state = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)
     cli.model.load_state_dict(state["state_dict"])

@@ -1,5 +1,6 @@
 """One stage: an ordinary Lightning fit, built fresh from the one config."""
 
+import importlib
 import json
 import re
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class StageCLI(LightningCLI):
     ) -> None:
         quiet_lightning()
         allow_own_modules()
+        self._run = run
         more = {"model.stage": stage} | (overrides or {})
         if run is not None:
             more["trainer.default_root_dir"] = str(run.folder)
@@ -92,7 +94,7 @@ class StageCLI(LightningCLI):
             self._build(args, more)
         except SegcganError:
             raise
-        except (ArgumentError, TypeError, ValueError, KeyError, OSError) as error:
+        except (ArgumentError, ImportError, TypeError, ValueError, KeyError, OSError) as error:
             raise SegcganError(_cure(error)) from error
         self.datamodule.stage = stage
         stages = self.schedule.stages(self.model.refiner is not None)
@@ -133,6 +135,7 @@ class StageCLI(LightningCLI):
         its last layers, and plain DDP waits for their gradients for ever.
         """
         trainer = self.config.trainer
+        self._place_loggers()
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
             trainer.strategy = "ddp_find_unused_parameters_true"
@@ -144,6 +147,20 @@ class StageCLI(LightningCLI):
             if self.config.model.stage == "segmenter":
                 log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
             self.config.trainer.precision = "32-true"
+
+    def _place_loggers(self) -> None:
+        """Keep what wandb writes in the run folder: a wandb run per stage, grouped by run."""
+        loggers = self.config.trainer.logger
+        for logger in loggers if isinstance(loggers, list) else [loggers]:
+            if str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
+                if self._run is None or self.config.model.stage == "chain":  # nothing is logged there
+                    self.config.trainer.logger = False
+                    return
+                folder = self._run.folder
+                logger.init_args["save_dir"] = str(folder / "logs")
+                logger.init_args["name"] = self.config.model.stage
+                group = {"group": f"{folder.parent.name}/{folder.name}"}
+                logger["dict_kwargs"] = group | dict(logger.get("dict_kwargs") or {})
 
     def _check_trainer(self) -> None:
         """With an adversary two optimisers take turns, which these settings of Lightning do not allow."""
@@ -206,7 +223,17 @@ def _cure(error: BaseException) -> str:
             "the pretrained encoder weights could not be downloaded (is there a network?); to train without them set "
             "model.segmenter.init_args.encoder_weights: null"
         )
+    if "WandbLogger" in str(error) and not _has_wandb():
+        return "logging to wandb needs the package wandb; add it with: pip install 'segcgan[track]'"
     return f"the config cannot be used: {text}"
+
+
+def _has_wandb() -> bool:
+    try:
+        importlib.import_module("wandb")
+    except ImportError:
+        return False
+    return True
 
 
 def one_sentence(error: BaseException) -> str:
