@@ -1,6 +1,6 @@
 """The chain that prediction runs: normalisation → segmenter → refiner → gate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class Chain:
         classes: index 0 is the background.
         sampling: patch size, context and spacing the networks were trained with.
         bf16: run the networks in bfloat16.
+        temperatures: of the coarse and the refined probability, as they are written; 1 where nothing was fitted.
         tag: identifies weights and settings, so that an interrupted prediction is only resumed by the same chain.
     """
 
@@ -38,6 +39,7 @@ class Chain:
     classes: list[ClassSpec]
     sampling: Sampling
     bf16: bool = False
+    temperatures: dict[str, float] = field(default_factory=dict)
     tag: str = ""
 
     @property

@@ -153,6 +153,7 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
         "classes": [asdict(spec) for spec in chain.classes],
         "sampling": asdict(chain.sampling),
         "bf16": chain.bf16,
+        "temperatures": chain.temperatures,
     }
     write_json(run.folder / "chain.json", described | plain | facts)
 
@@ -201,6 +202,7 @@ def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
         classes=[ClassSpec(**spec) for spec in described["classes"]],
         sampling=Sampling(**sampling),
         bf16=described["bf16"],
+        temperatures=described.get("temperatures", {}),
         tag=hashlib.sha256(weights.read_bytes() + description).hexdigest()[:16],
     )
 

@@ -4,8 +4,9 @@ Manifest columns (all paths relative to the data root; only ``image`` is require
 
 ``case`` name; ``image``; ``mask``; ``labels`` per-case label values, e.g. ``background=*;liver=5|6`` (``*`` = every
 other value), or raters as bits, ``nodule=bit0|bit1|bit2|bit3``; ``group`` patient or scene; ``split`` train | val |
-test; ``window`` part of the image as ``z0:z1,y0:y1,x0:x1`` or ``y0:y1,x0:x1``; ``coarse`` a mask or probability made
-by somebody else. A picture in a NumPy archive is ``stack.npz#member/index``.
+test | calibrate (fits temperatures and nothing else); ``window`` part of the image as ``z0:z1,y0:y1,x0:x1`` or
+``y0:y1,x0:x1``; ``coarse`` a mask or probability made by somebody else. A picture in a NumPy archive is
+``stack.npz#member/index``.
 """
 
 import csv
@@ -25,7 +26,7 @@ from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels,
 log = logging.getLogger("segcgan")
 
 COLUMNS = ("case", "image", "mask", "labels", "group", "split", "window", "coarse")
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "calibrate", "test")
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def open_rows(
             else:
                 case.reference = ClassIndices(read, label_values(row.labels, classes, row.mask), str(row.mask))
         if row.coarse is not None:
-            case.coarse = open_coarse(row.coarse, case, classes, row.labels)
+            said = "" if case.raters is not None else row.labels  # bits of raters say nothing of one mask
+            case.coarse = open_coarse(row.coarse, case, classes, said)
         case.group, case.split = row.group or case.group or case.name, row.split
         if row.window:
             case = case.part(parse_window(row.window, case), row.case or case.name)

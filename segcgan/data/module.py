@@ -18,7 +18,7 @@ from segcgan.classes import ClassSpec
 from segcgan.data.augment import Augment
 from segcgan.data.bank import Banked
 from segcgan.data.corruptions import Corruption
-from segcgan.data.manifest import SPLITS, open_rows, pair_by_stem, read_manifest
+from segcgan.data.manifest import open_rows, pair_by_stem, read_manifest
 from segcgan.data.normalisation import Normalisation, fit_normalisation
 from segcgan.data.patches import EpochSampler, PatchDataset, Sampling
 from segcgan.data.phantoms import write_phantoms
@@ -137,7 +137,7 @@ class SegmentationData(pl.LightningDataModule):
                 raise SegcganError(f"case {case.name!r} is for training but has no mask; add one or take it out")
         counts = Counter(case.split for case in cases)
         if not counts["train"] or not counts["val"]:
-            found = ", ".join(f"{name}: {counts[name]}" for name in SPLITS)
+            found = ", ".join(f"{name}: {counts[name]}" for name in ("train", "val", "test"))
             msg = f"training needs cases in the splits train and val; there are {found}; name them in a manifest"
             raise SegcganError(msg)
         train = [case for case in cases if case.split == "train"]

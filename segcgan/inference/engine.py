@@ -149,7 +149,7 @@ def _strip(
     whole = (window[0], window[1], window[2])
     valid = case.read(whole)[1][0]
     coarse = source.read(whole)
-    labels, encoded = _encode(coarse, valid)
+    labels, encoded = _encode(coarse, valid, chain.temperatures.get("coarse", 1.0))
     layers = {"coarse": labels, "p_coarse": encoded}
     if chain.refiner is None:
         return layers | shares(draws.certain(coarse), valid)
@@ -158,7 +158,8 @@ def _strip(
         items = [_tile_input(case, chain, plan, source, tile) for tile in tiles]
         for name, values in draws(collate(items)).items():
             _place(found[name], whole, plan, tiles, values.numpy())
-    layers["refined"], layers["p_refined"] = _encode(found.pop("probability"), valid)
+    warmth = chain.temperatures.get("refined", 1.0)
+    layers["refined"], layers["p_refined"] = _encode(found.pop("probability"), valid, warmth)
     return layers | shares(found, valid)
 
 
@@ -207,7 +208,10 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
     )
 
 
-def _encode(probability: Array, valid: Array) -> tuple[Array, Array]:
+def _encode(probability: Array, valid: Array, temperature: float) -> tuple[Array, Array]:
     """Return class indices (d, h, w) and probabilities (K, d, h, w), both uint8 with 255 where invalid."""
     labels = np.where(valid, probability.argmax(0), IGNORE).astype(np.uint8)
+    if temperature != 1:
+        probability = probability ** (1 / temperature)
+        probability /= np.maximum(probability.sum(0), 1e-12)
     return labels, np.where(valid, np.rint(probability * 254), 255).astype(np.uint8)

@@ -19,7 +19,7 @@ class ShapeLatent(Regulariser):
         weight: of the mean squared difference of the codes.
     """
 
-    prior: MaskAutoencoder  # type: ignore[assignment]
+    prior: MaskAutoencoder
 
     def __init__(self, prior: MaskAutoencoder, weight: float = 0.1) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from segcgan.runs import Run, load, save_chain, write_json
 from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
 from segcgan.tasks.stage import StageCLI
-from segcgan.tasks.tracking import closing
+from segcgan.tasks.temperature import fit_temperatures
 
 
 def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
@@ -31,8 +31,12 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         task.refiner.load_state_dict(load_file(run.weights("refiner")))
     else:
         task.refiner = task.gate = None  # plan.refiner_epochs: 0
-    with closing(cli.trainer):
-        cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
+    if spare := [case for case in cli.datamodule.split("calibrate") if case.reference is not None]:
+        chain = task.chain_for(cli.datamodule, str(cli.trainer.precision))
+        task.temperatures = fit_temperatures(chain, spare, task.samples, cli.datamodule.seed)
+        said = ", ".join(f"{name} {value:.2f}" for name, value in task.temperatures.items())
+        log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said)
+    cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if task.gate is not None and task.refiner is not None:
         said = task.gate.fit(list(task.board.units.values()))
         log.info("gate: %s", said)
@@ -61,10 +65,10 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
     for name in ("segmenter", "refiner", "gate"):
         part = getattr(stored, name)
         setattr(task, name, part if part is None else part.to(task.device))
+    task.temperatures = stored.temperatures
     cli.datamodule.normalisation = stored.normalisation
     cli.datamodule.evaluated = split
-    with closing(cli.trainer):
-        cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
+    cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
     return _publish(cli, run, split)
 
 

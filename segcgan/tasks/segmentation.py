@@ -81,6 +81,7 @@ class SegmentationTask(pl.LightningModule):
             whole = nn.ModuleDict(self.trained)
             self.average = AveragedModel(whole, avg_fn=Warming(average), use_buffers=True).requires_grad_(False)
         self.board = Scoreboard()
+        self.temperatures: dict[str, float] = {}
 
     @property
     def rival(self) -> Adversary | None:
@@ -199,7 +200,10 @@ class SegmentationTask(pl.LightningModule):
     @property
     def chain(self) -> Chain:
         """The chain of this stage, with averaged weights."""
-        data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return self.chain_for(self.trainer.datamodule, str(self.trainer.precision))  # type: ignore[attr-defined]
+
+    def chain_for(self, data: SegmentationData, precision: str) -> Chain:
+        """Return the chain as it would predict the data."""
         if data.normalisation is None:
             raise RuntimeError("the data module is not set up")
         learnt: dict[str, Any] = dict(self.average.module) if self.average is not None else {}  # type: ignore[call-overload]
@@ -211,7 +215,8 @@ class SegmentationTask(pl.LightningModule):
             gate=self.gate if whole else None,
             classes=data.classes,
             sampling=data.sampling,
-            bf16="bf16" in str(self.trainer.precision),
+            bf16="bf16" in precision,
+            temperatures=self.temperatures,
         )
 
     def on_validation_epoch_start(self) -> None:

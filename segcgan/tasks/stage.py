@@ -166,13 +166,14 @@ class StageCLI(LightningCLI):
         dumped = self.config.model.as_dict() if hasattr(self.config.model, "as_dict") else dict(self.config.model)
         return {name: json.loads(json.dumps(dumped.get(name))) for name in ("segmenter", "refiner", "gate")}
 
+    def _settings(self) -> dict[str, Any]:
+        return dict(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+
     def _equip(self, stage: str, run: Run) -> None:
         """Give trainer and logger their places in the run folder; fresh objects for every stage."""
         folder = run.folder / "checkpoints" / stage
         callbacks: list[Callback] = progress_callbacks()
-        if self.trainer.global_rank == 0:
-            settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-            settle(self.trainer.loggers, run, stage, settings)
+        self.trainer.loggers = settle(self.trainer, run, stage, self._settings)
         if stage != "chain":
             last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
             callbacks.append(last)

@@ -1,7 +1,7 @@
 """wandb, if the config asks for it: one wandb run per stage, grouped by run folder, its files inside that folder."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -25,32 +25,34 @@ def check_installed(logger: Any) -> None:
             raise SegcganError(f"trainer.logger WandbLogger needs wandb, which is not installed; {cure}")
 
 
-def settle(loggers: list[Logger], run: Run, stage: str, settings: dict[str, Any]) -> None:
-    """Give the wandb loggers of a stage their places, without starting anything.
+def settle(trainer: pl.Trainer, run: Run, stage: str, settings: Callable[[], dict[str, Any]]) -> list[Logger]:
+    """Return the loggers a stage shall have, those for wandb with their places; nothing is started yet.
 
     Name, group and job type tell run folder and stage, unless the config chose a name or a group. The id is kept in
     ``run.json``, so a resumed stage goes on in the wandb run it began. An id in the config is taken as it is, and then
-    all stages share that wandb run.
+    all stages share that wandb run. Scoring a chain is no wandb run: its scores are files of the run folder.
 
     Args:
-        loggers: of the trainer.
-        run: where ``logs/<stage>/wandb`` is made.
+        trainer: of the stage.
+        run: where ``logs/wandb`` is made.
         stage: see :class:`segcgan.tasks.segmentation.SegmentationTask`.
-        settings: the config, shown by wandb.
+        settings: gives the config that wandb shows.
     """
-    for logger in loggers:
-        if not isinstance(logger, WandbLogger) or logger._experiment is not None:
+    if stage == "chain":
+        return [logger for logger in trainer.loggers if not isinstance(logger, WandbLogger)]
+    for logger in trainer.loggers:
+        if not isinstance(logger, WandbLogger) or logger._experiment is not None or trainer.global_rank:
             continue
-        folder = run.folder / "logs" / stage
-        folder.mkdir(parents=True, exist_ok=True)  # wandb writes into /tmp where there is none
-        title = f"{run.folder.parent.name}/{run.folder.name}"
+        folder, title = run.folder / "logs", f"{run.folder.parent.name}/{run.folder.name}"
+        folder.mkdir(exist_ok=True)  # without one wandb writes to the system's folder for temporary files
         chosen = logger._wandb_init  # Lightning has no public place for these once a logger is built
         chosen["name"] = f"{chosen.get('name') or title}/{stage}"
-        chosen |= {"dir": str(folder), "group": chosen.get("group") or title, "job_type": stage, "config": settings}
+        chosen |= {"dir": str(folder), "group": chosen.get("group") or title, "job_type": stage, "config": settings()}
         if chosen.get("id") is None:
             chosen["id"] = f"{_token(run)}-{stage}"
         chosen["resume"] = "allow"
-        logger._save_dir, logger._name, logger._id = str(folder), chosen.get("project"), chosen["id"]
+        logger._save_dir, logger._id = str(folder), chosen["id"]
+    return trainer.loggers
 
 
 @contextmanager

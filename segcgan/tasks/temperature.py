@@ -1,0 +1,39 @@
+"""Temperatures that make probabilities mean what they say, fitted on cases that serve nothing else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segcgan.case import IGNORE, Case
+from segcgan.chain import Chain
+from segcgan.inference.engine import predict_case
+from segcgan.inference.store import MemoryStore
+from segcgan.metrics.calibration import LEVELS, fit_temperature
+
+_PIXELS = 20_000  # taken from each case, at random: neighbours say much the same
+
+
+def fit_temperatures(chain: Chain, cases: Sequence[Case], samples: int, seed: int) -> dict[str, float]:
+    """Return the temperature of the coarse and of the refined probability (Guo et al., ICML 2017).
+
+    Args:
+        chain: without temperatures.
+        cases: of the split "calibrate", with references.
+        samples: masks drawn from a stochastic refiner.
+        seed: of noise and pixels.
+    """
+    names = ["coarse", *(["refined"] if chain.refiner is not None else [])]
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    references = []
+    for index, case in enumerate(cases):
+        outcome = predict_case(case, chain, MemoryStore(), samples=samples, seed=seed)
+        reference = case.read_reference(case.whole).ravel()
+        stored = {name: outcome.read(f"p_{name}", case.whole).reshape(len(chain.classes), -1) for name in names}
+        known = np.flatnonzero((reference != IGNORE) & (stored["coarse"][0] != IGNORE))
+        taken = np.random.default_rng([seed, index]).permutation(known)[:_PIXELS]
+        references.append(reference[taken])
+        for name in names:
+            p = stored[name][:, taken].T / LEVELS
+            found[name].append(np.log(np.maximum(p, 0.5 / LEVELS)))  # half a step for what was rounded to 0
+    truth = np.concatenate(references)
+    return {name: fit_temperature(np.concatenate(values), truth) for name, values in found.items()}
