@@ -86,9 +86,6 @@ def test_masks_can_be_looked_at(trained):
         assert picture.shape[0] > 200
         assert picture.shape[1] > 600  # image, reference, coarse and refined side by side
         assert (colour > 100).sum() > 500
-    keep = os.environ.get("SEGCGAN_KEEP_FIGURES")
-    for index, picture in enumerate(found if keep else []):
-        Image.fromarray(picture).save(Path(keep) / f"notebook_{index}.png")
     assert (trained / "runs" / "smoke+vae" / "latest" / "previews" / "whole_slice.png").is_file()
 
 
