@@ -91,5 +91,6 @@ def test_masks_can_be_looked_at(trained):
 
 @pytest.mark.slow
 def test_a_missing_run_is_one_sentence(tmp_path):
-    with pytest.raises(CellExecutionError, match="runs/none is no run: it holds no run.json; give a folder like runs/"):
+    sentence = r"runs/none is no run: it holds no run\.json; give a folder like runs/"
+    with pytest.raises(CellExecutionError, match=sentence):
         execute(LOOK, tmp_path, "runs/none")
