@@ -18,7 +18,7 @@ from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError, nearest
 from segcgan.parts import allow_own_modules
 from segcgan.tasks.segmentation import SegmentationTask
-from segcgan.tasks.settings import PART, SECTIONS, read_settings
+from segcgan.tasks.settings import BELOW, PART, SECTIONS, read_settings
 from segcgan.tasks.stage import Schedule
 
 _KINDS = dict(zip(SECTIONS, (Schedule, SegmentationTask, SegmentationData, pl.Trainer), strict=True))
@@ -108,6 +108,9 @@ class _Check:
         if "class_path" not in spec:
             raise SegcganError(f"{self._place(name)} names no class; write class_path: package.module.Class")
         path = str(spec["class_path"])
+        if path == BELOW:
+            cure = "give the config it follows first, or name a class_path"
+            raise SegcganError(f"{self._place(name)} is the part of an earlier config, but there is none; {cure}")
         place = self._place(f"{name}.class_path")
         module, _, attribute = path.rpartition(".")
         allow_own_modules()
