@@ -61,17 +61,14 @@ def pretrained(spec: Any, path: str = "") -> list[tuple[Any, str, str]]:
     Returns:
         (the arguments, the name of one, its dotted key) each.
     """
-    found = []
+    found: list[tuple[Any, str, str]] = []
     if isinstance(spec, list):
         return [each for index, item in enumerate(spec) for each in pretrained(item, f"{path}.{index}")]
-    for key, value in (spec.items() if isinstance(spec, dict) else vars(spec).items() if _is_namespace(spec) else ()):
+    members = spec if isinstance(spec, dict) else vars(spec) if type(spec).__name__ == "Namespace" else {}
+    for key, value in members.items():
         inner = f"{path}.{key}"
         found += [(spec, key, inner)] if _fetches(key, value) else pretrained(value, inner)
     return found
-
-
-def _is_namespace(spec: Any) -> bool:
-    return type(spec).__name__ == "Namespace"
 
 
 def _fetches(key: str, value: Any) -> bool:

@@ -44,10 +44,11 @@ class MaskAutoencoder(Prior):
         """Return the terms dice and ce between reference masks and what comes back of disturbed ones."""
         if batch.target is None:
             raise SegcganError("a mask autoencoder learns from reference masks; this batch has none")
-        mask, scored = one_hot(batch.target, self.encoder.stem.in_channels), batch.scored
+        scored = batch.scored
+        mask = one_hot(batch.target, self.encoder.stem.in_channels) * scored[:, None]
         logits = self.decode(self.encode(self._disturb(mask, noise) * scored[:, None]))
         with torch.no_grad():
-            self.diagnostics = {"projection_error": self.energy(mask * scored[:, None], scored[:, None]).mean()}
+            self.diagnostics = {"projection_error": self.energy(mask, scored[:, None]).mean()}
         return {"dice": dice_loss(logits, batch.target, scored), "ce": cross_entropy(logits, batch.target, scored)}
 
     def encode(self, mask: Tensor) -> Tensor:

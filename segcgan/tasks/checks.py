@@ -108,9 +108,6 @@ class _Check:
         if "class_path" not in spec:
             raise SegcganError(f"{self._place(name)} names no class; write class_path: package.module.Class")
         path = str(spec["class_path"])
-        if path == BELOW:
-            cure = "give the config it follows first, or name a class_path"
-            raise SegcganError(f"{self._place(name)} is the part of an earlier config, but there is none; {cure}")
         place = self._place(f"{name}.class_path")
         module, _, attribute = path.rpartition(".")
         allow_own_modules()
@@ -132,6 +129,7 @@ class _Check:
             raise SegcganError(f"{self._place(init)} is {arguments!r}; it must be a section of arguments")
         if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values()):
             known = _parameters(kind)
+            self._wrapped(init, arguments, known)
             self._arguments(init, arguments, known)
             for key, value in arguments.items():
                 self._inner(f"{init}.{key}", value, known[key].annotation)
@@ -142,6 +140,13 @@ class _Check:
             if value not in names and not value.startswith("tu-"):
                 place = self._place(f"{init}.encoder_name")
                 raise SegcganError(f"{place} {value!r} is unknown{nearest(value, names)}")
+
+    def _wrapped(self, init: str, arguments: dict[str, Any], known: dict[str, inspect.Parameter]) -> None:
+        for key, value in arguments.items():
+            kind = known[key].annotation if key in known else None
+            if value == BELOW and inspect.isclass(kind) and issubclass(kind, nn.Module):
+                place, cure = self._place(f"{init}.{key}"), "give the config it follows first, or name a class_path"
+                raise SegcganError(f"{place} is the part of an earlier config, but there is none; {cure}")
 
     def _place(self, key: str) -> str:
         """Name a key the way the user gave it: on the command line or in the file."""

@@ -62,7 +62,9 @@ def _over(old: Any, value: Any) -> Any:
         return old  # the wrapper stands there already
     if isinstance(old, list) and isinstance(value, list) and value and all(map(_is_part, [*old, *value])):
         places = {part["class_path"]: part for part in old}
-        return list((places | {part["class_path"]: _over(places.get(part["class_path"]), part) for part in value}).values())
+        for part in value:
+            places[part["class_path"]] = _over(places.get(part["class_path"]), part)
+        return list(places.values())
     return value
 
 
@@ -121,10 +123,8 @@ def completions(path: Path, overrides: list[str]) -> list[str]:
         words += _missing(f"model.{name}", model.get(name), known)
     parts = model.get("regularisers")
     filled = {str(index): copy.deepcopy(part) for index, part in enumerate(parts if isinstance(parts, list) else [])}
-    lacking = {
-        key: value for index, part in filled.items() for key, value in _parse(list(_missing(index, part, known))).items()
-    }
-    for key, value in lacking.items():
+    lacking = [word for index, part in filled.items() for word in _missing(index, part, known)]
+    for key, value in _parse(lacking).items():
         _set(filled, key, value)
     # an element of a list has no key of its own on the command line
     return [*words, f"--model.regularisers={json.dumps(list(filled.values()))}"] if lacking else words
@@ -152,7 +152,8 @@ def _missing(name: str, spec: Any, known: dict[str, int]) -> Iterator[str]:
     if not isinstance(given, dict):
         return
     for key, value in known.items():
-        if key in parameters and key not in given:
+        # monai's networks have channels that are a list of widths
+        if key in parameters and key not in given and parameters[key].annotation in (int, "int", inspect.Parameter.empty):
             yield f"--{name}.init_args.{key}={value}"
     for key, value in given.items():
         yield from _missing(f"{name}.init_args.{key}", value, known)
