@@ -152,8 +152,8 @@ def _missing(name: str, spec: Any, known: dict[str, int]) -> Iterator[str]:
     if not isinstance(given, dict):
         return
     for key, value in known.items():
-        # monai's networks have channels that are a list of widths
-        if key in parameters and key not in given and parameters[key].annotation in (int, "int", inspect.Parameter.empty):
+        kinds = (int, "int", inspect.Parameter.empty)  # monai's networks have channels that are a list of widths
+        if key in parameters and key not in given and parameters[key].annotation in kinds:
             yield f"--{name}.init_args.{key}={value}"
     for key, value in given.items():
         yield from _missing(f"{name}.init_args.{key}", value, known)

@@ -7,7 +7,6 @@ from torch.distributions import Independent, Normal, kl_divergence
 from segcgan.errors import SegcganError
 from segcgan.noise import Noise
 from segcgan.priors import ImageVAE
-from tests.priors.discs import discs
 
 
 def loss(prior, windows, seed=0):
@@ -15,7 +14,7 @@ def loss(prior, windows, seed=0):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_terms_are_the_nats_of_torch_distributions(channels):
+def test_terms_are_the_nats_of_torch_distributions(discs, channels):
     torch.manual_seed(0)
     prior, windows = ImageVAE(channels, width=4, levels=3, latent=2, warmup=0), discs(1, channels=channels)
     posterior, features = prior.encode(windows.image)
@@ -34,7 +33,7 @@ def test_terms_are_the_nats_of_torch_distributions(channels):
     torch.testing.assert_close(prior.diagnostics["elbo_nats"], wanted, rtol=1e-4, atol=1e-2)
 
 
-def test_the_weight_of_the_kl_warms_up_in_training_only():
+def test_the_weight_of_the_kl_warms_up_in_training_only(discs):
     torch.manual_seed(0)
     prior, windows = ImageVAE(1, width=4, levels=2, latent=2, warmup=4), discs(1)
     shares = [float(loss(prior, windows)["kl"] * 1024 / prior.diagnostics["kl_nats"]) for _ in range(6)]
@@ -44,7 +43,7 @@ def test_the_weight_of_the_kl_warms_up_in_training_only():
     assert int(prior.steps) == 6
 
 
-def test_it_learns_images_and_uses_its_latent():
+def test_it_learns_images_and_uses_its_latent(discs):
     torch.manual_seed(0)
     prior = ImageVAE(1, width=6, levels=3, latent=3, warmup=20)
     optimizer = torch.optim.Adam(prior.parameters(), 5e-3)
@@ -62,7 +61,7 @@ def test_it_learns_images_and_uses_its_latent():
     assert float(error) < 0.25 * float(windows.image.var())
 
 
-def test_invalid_pixels_never_matter():
+def test_invalid_pixels_never_matter(discs):
     torch.manual_seed(0)
     prior, found = ImageVAE(1, width=4, levels=3, latent=2), []
     for junk in (0.0, 50.0):
@@ -76,7 +75,7 @@ def test_invalid_pixels_never_matter():
     assert {name: float(value) for name, value in loss(prior, windows).items()} == {"reconstruction": 0, "kl": 0}
 
 
-def test_wild_weights_stay_finite():
+def test_wild_weights_stay_finite(discs):
     prior, windows = ImageVAE(1, width=4, levels=2, latent=2, warmup=0), discs(1)
     with torch.no_grad():
         prior.posterior.weight.mul_(1e4)

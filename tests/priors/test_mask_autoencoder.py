@@ -7,7 +7,6 @@ from segcgan.errors import SegcganError
 from segcgan.losses.region import one_hot
 from segcgan.noise import Noise
 from segcgan.priors import MaskAutoencoder
-from tests.priors.discs import discs
 
 
 def test_shapes_and_unit_codes():
@@ -23,7 +22,7 @@ def test_shapes_and_unit_codes():
     assert ((energy >= 0) & (energy <= 1)).all()
 
 
-def test_it_learns_to_give_back_masks_and_finds_broken_ones_implausible():
+def test_it_learns_to_give_back_masks_and_finds_broken_ones_implausible(discs):
     torch.manual_seed(0)
     prior = MaskAutoencoder(2, width=6, levels=4, latent=8)
     optimizer = torch.optim.Adam(prior.parameters(), 3e-3)
@@ -43,7 +42,7 @@ def test_it_learns_to_give_back_masks_and_finds_broken_ones_implausible():
     assert set(prior.diagnostics) == {"projection_error"}
 
 
-def test_pixels_that_are_not_scored_never_matter():
+def test_pixels_that_are_not_scored_never_matter(discs):
     torch.manual_seed(0)
     prior, losses = MaskAutoencoder(2, width=4, levels=3), []
     for junk in (0, 1):
@@ -73,7 +72,7 @@ def test_windows_that_do_not_fill_whole_cells_are_refused():
         MaskAutoencoder(2).encode(torch.zeros(1, 2, 30, 32))
 
 
-def test_without_masks_there_is_nothing_to_learn():
+def test_without_masks_there_is_nothing_to_learn(discs):
     windows = discs(0)
     windows.target = None
     with pytest.raises(SegcganError, match="learns from reference masks"):

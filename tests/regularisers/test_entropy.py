@@ -58,7 +58,7 @@ def test_invalid_pixels_have_no_say_and_unknown_ones_do():
     logits[..., :4] = 1e4
     logits.requires_grad_()
     second = Entropy().terms(windows, logits)["entropy"]
-    assert float(first) == float(second)
+    assert first.item() == second.item()
     (gradient,) = torch.autograd.grad(second, logits)
     assert not gradient[..., :4].any()
     assert gradient[..., 4:].all()

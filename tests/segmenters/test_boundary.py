@@ -13,11 +13,11 @@ from segcgan.parts import build
 from segcgan.segmenters import BoundarySegmenter
 from segcgan.segmenters.base import SelfTaught, segmenter_loss
 from segcgan.segmenters.boundary import boundary
-from tests.priors.discs import discs
 
 
 def unet(channels=1):
-    return smp.Unet("resnet18", None, encoder_depth=3, decoder_channels=[16, 8, 8], in_channels=channels, classes=2)
+    sizes = {"encoder_weights": None, "in_channels": channels, "classes": 2}
+    return smp.Unet("resnet18", encoder_depth=3, decoder_channels=[16, 8, 8], **sizes)
 
 
 def learn(segmenter, windows, step=0):
@@ -50,7 +50,7 @@ def test_boundaries_at_the_edges_and_beside_the_unknown():
     assert not boundary(single, single.bool())[0].any()
 
 
-def test_it_shares_the_features_of_a_decoder_and_else_sees_image_and_logits():
+def test_it_shares_the_features_of_a_decoder_and_else_sees_image_and_logits(discs):
     torch.manual_seed(0)
     windows = discs(1)
     for network, first in ((unet(), 8), (nn.Conv2d(1, 2, 3, padding=1), 3)):
@@ -69,14 +69,15 @@ def test_it_shares_the_features_of_a_decoder_and_else_sees_image_and_logits():
         assert not segmenter.segmenter._modules.get("segmentation_head", nn.Identity())._forward_pre_hooks
 
 
-def test_features_at_lower_resolution_are_enlarged():
-    network = smp.Segformer("resnet18", None, in_channels=1, classes=2, decoder_segmentation_channels=16)
+def test_features_at_lower_resolution_are_enlarged(discs):
+    sizes = {"encoder_weights": None, "in_channels": 1, "classes": 2}
+    network = smp.Segformer("resnet18", decoder_segmentation_channels=16, **sizes)
     terms, logits = learn(BoundarySegmenter(network, 1, 2), discs(1, size=64))
     assert logits.shape == (4, 2, 64, 64)
     assert torch.isfinite(terms["edge_ce"])
 
 
-def test_it_learns_boundaries_and_prediction_is_that_of_the_wrapped_network():
+def test_it_learns_boundaries_and_prediction_is_that_of_the_wrapped_network(discs):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 8, 5, padding=2), nn.SiLU(), nn.Conv2d(8, 2, 3, padding=1))
     segmenter = BoundarySegmenter(network, 1, 2, width=8)
@@ -92,7 +93,7 @@ def test_it_learns_boundaries_and_prediction_is_that_of_the_wrapped_network():
     assert torch.equal(segmenter.eval()(image), copy.deepcopy(network).eval()(image))
 
 
-def test_pixels_that_are_not_scored_never_matter():
+def test_pixels_that_are_not_scored_never_matter(discs):
     torch.manual_seed(0)
     segmenter, found = BoundarySegmenter(nn.Conv2d(1, 2, 1), 1, 2, width=4), []
     for junk in (0, 1):
