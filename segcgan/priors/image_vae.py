@@ -11,7 +11,7 @@ from segcgan.errors import SegcganError
 from segcgan.losses.variational import Gaussian, active_units, kl_nats
 from segcgan.noise import Noise
 from segcgan.priors.base import Prior
-from segcgan.priors.upward import Upward, check_size
+from segcgan.priors.upward import Upward, check_input
 from segcgan.refiners.ushape import Encoder
 
 _LEAST = -4.0  # log sigma of the likelihood: 2 % of the spread of normalised images
@@ -64,7 +64,7 @@ class ImageVAE(Prior):
 
     def encode(self, image: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(z | image), (B, Z, H / stride, W / stride), and the finest features (B, features, H, W)."""
-        check_size(image, self.stride)
+        check_input(image, self.stride, self.channels, "image VAE channels")
         levels = self.encoder(image)
         return Gaussian.of(self.posterior(levels[-1])), levels[0]
 

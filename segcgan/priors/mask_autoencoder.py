@@ -10,7 +10,7 @@ from segcgan.losses import cross_entropy, dice_loss
 from segcgan.losses.region import one_hot
 from segcgan.noise import Noise
 from segcgan.priors.base import Prior
-from segcgan.priors.upward import Upward, check_size
+from segcgan.priors.upward import Upward, check_input
 from segcgan.refiners.ushape import Encoder, PixelNorm
 
 _BLUR, _WAVE = 5, 9  # pixels; how far a boundary is softened, and how long the waves are that displace it
@@ -53,7 +53,7 @@ class MaskAutoencoder(Prior):
 
     def encode(self, mask: Tensor) -> Tensor:
         """Probabilities or one-hot (B, K, H, W) → code (B, Z, H / stride, W / stride)."""
-        check_size(mask, self.stride)
+        check_input(mask, self.stride, self.encoder.stem.in_channels, "mask autoencoder classes")
         code: Tensor = self.code(self.encoder(mask)[-1]).float()
         return code
 

@@ -34,12 +34,21 @@ class Upward(nn.Module):
         return found
 
 
-def check_size(x: Tensor, stride: int) -> None:
-    """Refuse windows (…, H, W) that do not fill whole cells of a code.
+def check_input(x: Tensor, stride: int, channels: int, what: str) -> None:
+    """Refuse windows (B, C, H, W) that do not fill whole cells of a code, or have another number of channels.
+
+    Args:
+        x: to be encoded.
+        stride: of the code.
+        channels: the prior was made for.
+        what: the prior and what its channels are called.
 
     Raises:
         SegcganError: with the cure.
     """
+    if x.shape[1] != channels:
+        name, word = what.rsplit(" ", 1)
+        raise SegcganError(f"the {name} has {word}: {channels} but the data have {x.shape[1]}; make them equal")
     if any(length % stride for length in x.shape[-2:]):
         size = " x ".join(map(str, x.shape[-2:]))
         cure = f"make data.sampling.patch divisible by {stride}, or the prior's levels fewer"

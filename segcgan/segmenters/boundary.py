@@ -15,8 +15,9 @@ class BoundarySegmenter(nn.Module):
     """Wraps a segmenter: a small branch learns where classes meet, and what it needs the segmenter learns too.
 
     A network with a ``segmentation_head`` (all of segmentation_models_pytorch) shares the features in front of it, as
-    in multi-task contour networks (DCAN, Chen et al., CVPR 2016). Of any other the branch sees image and logits, and
-    is then a boundary loss with a learnt detector. The branch has no part in prediction, which costs what it did.
+    in multi-task contour networks (DCAN, Chen et al., CVPR 2016). Of any other the branch sees image and
+    probabilities, and is then a boundary loss with a learnt detector. It has no part in prediction, which costs what
+    it did.
 
     Args:
         segmenter: image (B, C, H, W) → logits (B, K, H, W).
@@ -82,7 +83,11 @@ class BoundarySegmenter(nn.Module):
                 hook.remove()
         if tapped:
             return terms, logits, tapped[0]
-        return terms, logits, torch.cat([batch.image[:, : self.channels], logits.float().softmax(1)], 1)
+        seen = torch.cat([batch.image[:, : self.channels], logits.float().softmax(1)], 1)
+        if seen.shape[1] != (wanted := self.branch[0].in_channels):
+            cure = "make its channels and classes those of the segmenter"
+            raise SegcganError(f"the boundary branch takes {wanted} channels and classes, not {seen.shape[1]}; {cure}")
+        return terms, logits, seen
 
 
 def boundary(target: Tensor, scored: Tensor, radius: int = 1) -> tuple[Tensor, Tensor]:

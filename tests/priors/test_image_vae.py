@@ -103,3 +103,8 @@ def test_what_is_far_away_does_not_change_the_code():
 def test_values_that_make_no_sense_are_refused(name, value):
     with pytest.raises(SegcganError, match=rf"^image VAE {name} is {value}; it must be at least"):
         ImageVAE(**({"channels": 1} | {name: value}))
+
+
+def test_another_number_of_channels_is_refused():
+    with pytest.raises(SegcganError, match=r"^the image VAE has channels: 3 but the data have 1; make them equal"):
+        ImageVAE(3).encode(torch.zeros(1, 1, 32, 32))

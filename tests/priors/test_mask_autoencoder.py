@@ -77,3 +77,8 @@ def test_without_masks_there_is_nothing_to_learn(discs):
     windows.target = None
     with pytest.raises(SegcganError, match="learns from reference masks"):
         MaskAutoencoder(2).training_loss(windows, Noise(0, 0, windows))
+
+
+def test_another_number_of_classes_is_refused():
+    with pytest.raises(SegcganError, match=r"^the mask autoencoder has classes: 3 but the data have 2; make"):
+        MaskAutoencoder(3).encode(torch.zeros(1, 2, 32, 32))

@@ -120,3 +120,9 @@ def test_it_is_built_back_from_its_class_path():
 def test_values_that_make_no_sense_are_refused(name, value):
     with pytest.raises(SegcganError, match=rf"^segmenter {name} is {value}; it must be at least"):
         BoundarySegmenter(nn.Conv2d(1, 2, 1), 1, 2, **{name: value})
+
+
+def test_a_branch_made_for_other_images_is_refused(discs):
+    said = "^the boundary branch takes 5 channels and classes, not 3; make its channels and classes those"
+    with pytest.raises(SegcganError, match=said):
+        learn(BoundarySegmenter(nn.Conv2d(1, 2, 1), 1, 4), discs(1))
