@@ -19,7 +19,7 @@ _BLUR, _WAVE = 5, 9  # pixels; how far a boundary is softened, and how long the 
 class MaskAutoencoder(Prior):
     """Denoising autoencoder of masks (Oktay et al., TMI 2018; denoising as in Post-DAE, Larrazabal et al., TMI 2020).
 
-    Its code is a map of units scaled to unit variance in every cell, not one vector: windows of any size have one. It
+    Its code is a map of units scaled to unit length in every cell, not one vector: windows of any size have one. It
     learns to return a reference mask from a softened one with a displaced boundary, so the code of a segmenter's
     probabilities tells their shape and not their softness.
 
@@ -30,6 +30,9 @@ class MaskAutoencoder(Prior):
         latent: units in each of its cells, at least 2.
     """
 
+    variance: Tensor
+    steps: Tensor
+
     def __init__(self, classes: int, width: int = 8, levels: int = 5, latent: int = 16) -> None:
         super().__init__()
         for name, value, least in (("width", width, 1), ("levels", levels, 1), ("latent", latent, 2)):
@@ -39,6 +42,8 @@ class MaskAutoencoder(Prior):
         self.stride, widths = self.encoder.stride, self.encoder.widths
         self.code = nn.Sequential(PixelNorm(), nn.Conv2d(widths[-1], latent, 1), PixelNorm())
         self.decoder = Upward(latent, widths, classes)
+        self.register_buffer("variance", torch.ones(latent, 1, 1))  # of each unit over the masks seen; running
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def training_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Return the terms dice and ce between reference masks and what comes back of disturbed ones."""
@@ -48,6 +53,10 @@ class MaskAutoencoder(Prior):
         mask = one_hot(batch.target, self.encoder.stem.in_channels) * scored[:, None]
         logits = self.decode(self.encode(self._disturb(mask, noise) * scored[:, None]))
         with torch.no_grad():
+            code = self.encode(mask).transpose(0, 1).flatten(1)
+            share = max(0.05, 1 / (int(self.steps) + 1))
+            self.variance.lerp_(code.var(1, correction=0)[:, None, None].to(self.variance), share)
+            self.steps += 1
             self.diagnostics = {"projection_error": self.energy(mask, scored[:, None]).mean()}
         return {"dice": dice_loss(logits, batch.target, scored), "ce": cross_entropy(logits, batch.target, scored)}
 
@@ -80,13 +89,18 @@ class MaskAutoencoder(Prior):
     def distance(self, first: Tensor, second: Tensor, scored: Tensor) -> Tensor:
         """Return the mean squared difference of two codes (B,); equal masks have 0, nothing scored has 0.
 
+        Units count in multiples of their variance over the training masks, so two unrelated masks are about 2 apart,
+        also for a code that has not learnt to use its range. Computed in fp32: the code of most masks is close.
+
         Args:
             first: (B, K, H, W), 0 where not scored.
             second: likewise.
             scored: (B, 1, H, W) bool; cells of the code that cover none of these pixels do not count.
         """
         cells = F.max_pool2d(scored.float(), self.stride)
-        squared = (self.encode(first) - self.encode(second)).square().mean(1, keepdim=True) * cells
+        with torch.autocast(first.device.type, enabled=False):
+            difference = (self.encode(first.float()) - self.encode(second.float())).square()
+        squared = (difference / (self.variance + 1e-6)).mean(1, keepdim=True) * cells
         return squared.flatten(1).sum(1) / cells.flatten(1).sum(1).clamp_min(1)
 
     def _disturb(self, mask: Tensor, noise: Noise) -> Tensor:

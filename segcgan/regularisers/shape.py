@@ -18,7 +18,7 @@ class ShapeLatent(Regulariser):
     Args:
         prior: the autoencoder.
         weight: of the squared distance: mean over the units and the cells of the code that cover a scored pixel, then
-            over images. Codes have unit variance, so it lies between 0 and 4.
+            over images. Units have unit variance over the training masks.
     """
 
     def __init__(self, prior: MaskAutoencoder, weight: float = 0.1) -> None:

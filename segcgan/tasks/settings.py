@@ -50,6 +50,8 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _over(old: Any, value: Any) -> Any:
     """Return what results of ``value`` over ``old``."""
+    if isinstance(old, str) and isinstance(value, dict):
+        old = {"class_path": old}  # a part named by its path alone
     if isinstance(old, dict) and isinstance(value, dict):
         path = value.get("class_path", old.get("class_path"))
         if path == old.get("class_path"):

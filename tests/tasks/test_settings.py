@@ -47,6 +47,8 @@ def test_a_wrapper_takes_the_part_below_and_applied_twice_wraps_once(tmp_path: P
     wrapped = {"class_path": "a.Wrapper", "init_args": {"segmenter": NET, "width": 3}}
     assert merged(tmp_path, base, over)["model"]["segmenter"] == wrapped
     assert merged(tmp_path, base, over, over)["model"]["segmenter"] == wrapped
+    short = merged(tmp_path, {"model": {"segmenter": "a.Net"}}, over)["model"]["segmenter"]
+    assert short["init_args"]["segmenter"] == {"class_path": "a.Net"}
     other = {"model": {"segmenter": {"class_path": "b.Wrapper", "init_args": {"segmenter": "below"}}}}
     twice = {"class_path": "b.Wrapper", "init_args": {"segmenter": wrapped}}
     assert merged(tmp_path, base, over, other)["model"]["segmenter"] == twice
