@@ -47,9 +47,32 @@ def build(spec: Any, trust: Iterable[str] = ()) -> Any:
         raise SegcganError(f"class_path {path!r} is no network; name a subclass of torch.nn.Module")
     arguments = {}
     for key, value in (spec.get("init_args") or {}).items():
-        named = key in _PRETRAINED and (value is True or isinstance(value, str))  # not: a list of loss weights
-        arguments[key] = None if named else build(value, trust)
+        arguments[key] = None if _fetches(key, value) else build(value, trust)
     return kind(**arguments)
+
+
+def pretrained(spec: Any, path: str = "") -> list[tuple[Any, str, str]]:
+    """Find the arguments of a part, and of the parts in it, that make it fetch weights.
+
+    Args:
+        spec: nested dictionaries or namespaces; others hold none.
+        path: dotted key of the part.
+
+    Returns:
+        (the arguments, the name of one, its dotted key) each.
+    """
+    found: list[tuple[Any, str, str]] = []
+    if isinstance(spec, list):
+        return [each for index, item in enumerate(spec) for each in pretrained(item, f"{path}.{index}")]
+    members = spec if isinstance(spec, dict) else vars(spec) if type(spec).__name__ == "Namespace" else {}
+    for key, value in members.items():
+        inner = f"{path}.{key}"
+        found += [(spec, key, inner)] if _fetches(key, value) else pretrained(value, inner)
+    return found
+
+
+def _fetches(key: str, value: Any) -> bool:
+    return key in _PRETRAINED and (value is True or isinstance(value, str))  # not: a list of loss weights
 
 
 def allow_own_modules() -> None:

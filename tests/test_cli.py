@@ -269,6 +269,33 @@ def test_predict_says_what_is_wrong(capsys, tmp_path, model, more, sentence):
     assert sentence in said(capsys, *words, code=1)
 
 
+def test_predict_writes_uncertainty_if_asked(capsys, tmp_path, model):
+    """The entropy of the probability that is written beside it; the flag alone is reason to do it again."""
+    from PIL import Image
+
+    scene(tmp_path / "in/a.tif")
+    with rasterio.open(tmp_path / "in/a.tif", "r+") as file:
+        file.write(np.zeros((1, 9, 9), np.uint8), window=((0, 9), (0, 9)))  # nodata
+    Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40).astype(np.uint8)).save(tmp_path / "in/b.png")
+    words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(model), "--device", "cpu"]
+    assert main(words) == 0
+    assert list((tmp_path / "out").glob("*uncertainty*")) == []
+    assert main([*words, "--uncertainty"]) == 0
+    assert "done before" not in capsys.readouterr().err
+    made = {path.name: path for path in (tmp_path / "out").glob("*uncertainty*")}
+    assert sorted(made) == ["a_uncertainty.tif", "b_uncertainty.tif"]  # a PNG has no place for the scale
+    with rasterio.open(made["a_uncertainty.tif"]) as one, rasterio.open(tmp_path / "out/a_probability.tif") as other:
+        unsure, p = one.read(1), other.read() / 254
+        assert (one.transform, one.crs, one.count, one.scales) == (other.transform, other.crs, 1, (1 / 254,))
+    known = unsure != 255
+    np.testing.assert_array_equal(known, p[0] <= 1)
+    assert not known[:9, :9].any()
+    entropy = -(p * np.log2(np.maximum(p, 1e-9))).sum(0)  # of two classes, so bits are the share of knowing nothing
+    assert np.abs(unsure / 254 - entropy)[known & (p.min(0) > 0.02)].max() < 0.02  # both are rounded to 8 bits
+    assert unsure[known].max() > unsure[known].min()
+    assert np.asarray(Image.open(made["b_uncertainty.tif"])).shape == (40, 40)
+
+
 def test_a_killed_predict_is_finished_by_the_same_command(tmp_path, model):
     scene(tmp_path / "in/scene.tif", side=320)
     base = ["predict", "-i", str(tmp_path / "in"), "-m", str(model), "--device", "cpu", "--strip", "1"]

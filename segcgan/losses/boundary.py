@@ -27,19 +27,3 @@ def sobel_l1(logits: Tensor, target: Tensor, scored: Tensor) -> Tensor:
     gradient = F.conv2d(flat, kernel).abs().sum(1).view_as(difference)
     whole = -F.max_pool2d((~scored).float()[:, None], 3, 1, 1) + 1
     return ((gradient * whole).flatten(1).sum(1) / (whole.flatten(1).sum(1) * classes).clamp_min(1)).mean()
-
-
-def edges(target: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which pixels touch another class, and of which that is known.
-
-    Args:
-        target: (B, H, W) class indices.
-        scored: (B, H, W) bool.
-
-    Returns:
-        both (B, H, W) bool: the class changes within 3 x 3 pixels; all of these are scored.
-    """
-    values = target.float()[:, None]
-    apart = F.max_pool2d(values, 3, 1, 1) + F.max_pool2d(-values, 3, 1, 1)
-    known = -F.max_pool2d((~scored).float()[:, None], 3, 1, 1) + 1
-    return apart[:, 0] > 0, known[:, 0] > 0

@@ -1,72 +1,111 @@
-"""A mask autoencoder: knows which shapes there are, and no image."""
+"""A prior over masks: an autoencoder that learns which shapes there are."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcgan.batch import Batch
+from segcgan.errors import SegcganError
+from segcgan.losses import cross_entropy, dice_loss
 from segcgan.losses.region import one_hot
 from segcgan.noise import Noise
 from segcgan.priors.base import Prior
+from segcgan.priors.upward import Upward, check_input
+from segcgan.refiners.ushape import Encoder, PixelNorm
+
+_BLUR, _WAVE = 5, 9  # pixels; how far a boundary is softened, and how long the waves are that displace it
 
 
 class MaskAutoencoder(Prior):
-    """Denoising convolutional autoencoder of masks (the T-L network of Oktay et al., TMI 2018, without its L).
+    """Denoising autoencoder of masks (Oktay et al., TMI 2018; denoising as in Post-DAE, Larrazabal et al., TMI 2020).
+
+    Its code is a map of units scaled to unit length in every cell, not one vector: windows of any size have one. It
+    learns to return a reference mask from a softened one with a displaced boundary, so the code of a segmenter's
+    probabilities tells their shape and not their softness.
 
     Args:
         classes: K.
-        width: features of the first level; doubled at each.
-        levels: halvings; the code is (B, code, H / 2**levels, W / 2**levels).
-        code: channels of the code.
-        flip: share of pixels whose class is redrawn before encoding: it learns shapes rather than the identity.
+        width: features at full resolution; doubled at each level.
+        levels: resolutions; each halves the previous. The code lives on the coarsest.
+        latent: units in each of its cells, at least 2.
     """
 
-    def __init__(self, classes: int, width: int = 16, levels: int = 4, code: int = 16, flip: float = 0.05) -> None:
+    variance: Tensor
+    steps: Tensor
+
+    def __init__(self, classes: int, width: int = 8, levels: int = 5, latent: int = 16) -> None:
         super().__init__()
-        self.classes, self.stride, self.flip = classes, 2**levels, flip
-        widths = [width * 2 ** min(level, 3) for level in range(levels)]
-        down: list[nn.Module] = []
-        up: list[nn.Module] = [nn.Conv2d(code, widths[-1], 1), nn.SiLU()]
-        for a, b in zip([classes, *widths[:-1]], widths, strict=True):
-            down += [nn.Conv2d(a, b, 4, 2, 1), nn.SiLU()]
-        for a, b in zip(widths[::-1], [*widths[-2::-1], width], strict=True):
-            up += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.SiLU()]
-        self.encoder = nn.Sequential(*down, nn.Conv2d(widths[-1], code, 1))
-        self.decoder = nn.Sequential(*up, nn.Conv2d(width, classes, 3, padding=1))
-
-    def encode(self, mask: Tensor) -> Tensor:
-        """(B, K, H, W) probabilities or one-hot → code (B, code, h, w)."""
-        found: Tensor = self.encoder(mask)
-        return found
-
-    def decode(self, code: Tensor) -> Tensor:
-        """Code (B, code, h, w) → logits (B, K, H, W)."""
-        found: Tensor = self.decoder(code)
-        return found.float()
-
-    def project(self, mask: Tensor) -> Tensor:
-        """Return the logits (B, K, H, W) of the nearest mask it can draw."""
-        return self.decode(self.encode(mask))
-
-    def energy(self, mask: Tensor) -> Tensor:
-        """Return how implausible masks (B, K, H, W) are (B,): 1 − Dice with their projection, foreground."""
-        a, b = mask[:, 1:].flatten(1), self.project(mask).softmax(1)[:, 1:].flatten(1)
-        return 1 - (2 * (a * b).sum(1) + 1) / (a.sum(1) + b.sum(1) + 1)
+        for name, value, least in (("width", width, 1), ("levels", levels, 1), ("latent", latent, 2)):
+            if value < least:
+                raise SegcganError(f"mask autoencoder {name} is {value}; it must be at least {least}")
+        self.encoder = Encoder(classes, width, levels)
+        self.stride, widths = self.encoder.stride, self.encoder.widths
+        self.code = nn.Sequential(PixelNorm(), nn.Conv2d(widths[-1], latent, 1), PixelNorm())
+        self.decoder = Upward(latent, widths, classes)
+        self.register_buffer("variance", torch.ones(latent, 1, 1))  # of each unit over the masks seen; running
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def training_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
-        """Return the cross entropy between reference masks and what comes back of spoilt ones."""
+        """Return the terms dice and ce between reference masks and what comes back of disturbed ones."""
         if batch.target is None:
-            raise ValueError("a mask prior needs reference masks")
-        scored = batch.scored[:, None]
-        mask = one_hot(batch.target, self.classes) * scored
-        spoil = noise.normal("spoil", 1, tuple(mask.shape[2:])) > _quantile(self.flip)
-        other = F.one_hot(noise.normal("other", self.classes, tuple(mask.shape[2:])).argmax(1), self.classes)
-        spoilt = torch.where(spoil, other.permute(0, 3, 1, 2).to(mask), mask) * scored
-        nats = -(self.project(spoilt).log_softmax(1) * mask).sum(1)
-        pixels = scored.flatten(1).sum(1).clamp_min(1)
-        return {"ce": (nats.flatten(1).sum(1) / pixels).mean()}
+            raise SegcganError("a mask autoencoder learns from reference masks; this batch has none")
+        scored = batch.scored
+        mask = one_hot(batch.target, self.encoder.stem.in_channels) * scored[:, None]
+        logits = self.decode(self.encode(self._disturb(mask, noise) * scored[:, None]))
+        with torch.no_grad():
+            code = self.encode(mask).transpose(0, 1).flatten(1)
+            share = max(0.05, 1 / (int(self.steps) + 1))
+            self.variance.lerp_(code.var(1, correction=0)[:, None, None].to(self.variance), share)
+            self.steps += 1
+            self.diagnostics = {"projection_error": self.energy(mask, scored[:, None]).mean()}
+        return {"dice": dice_loss(logits, batch.target, scored), "ce": cross_entropy(logits, batch.target, scored)}
 
+    def encode(self, mask: Tensor) -> Tensor:
+        """Probabilities or one-hot (B, K, H, W) → code (B, Z, H / stride, W / stride)."""
+        check_input(mask, self.stride, self.encoder.stem.in_channels, "mask autoencoder classes")
+        code: Tensor = self.code(self.encoder(mask)[-1]).float()
+        return code
 
-def _quantile(share: float) -> float:
-    """The value a standard normal number exceeds with this probability."""
-    return float(torch.special.ndtri(torch.tensor(1 - min(max(share, 1e-6), 1 - 1e-6), dtype=torch.float64)))
+    def decode(self, code: Tensor) -> Tensor:
+        """Code → logits (B, K, H, W)."""
+        logits: Tensor = self.decoder(code).float()
+        return logits
+
+    def project(self, mask: Tensor) -> Tensor:
+        """Return probabilities (B, K, H, W): the mask as the autoencoder has seen masks."""
+        return self.decode(self.encode(mask)).softmax(1)
+
+    def energy(self, mask: Tensor, scored: Tensor | None = None) -> Tensor:
+        """Return how implausible masks are (B,): half the L1 distance to their projection, per scored pixel; 0 … 1.
+
+        Args:
+            mask: (B, K, H, W) probabilities or one-hot.
+            scored: (B, 1, H, W) bool; None = all pixels. Without any the energy is 0.
+        """
+        count = torch.ones_like(mask[:, :1]) if scored is None else scored.float()
+        difference = 0.5 * (mask - self.project(mask * count)).abs().sum(1, keepdim=True) * count
+        return difference.flatten(1).sum(1) / count.flatten(1).sum(1).clamp_min(1)
+
+    def distance(self, first: Tensor, second: Tensor, scored: Tensor) -> Tensor:
+        """Return the mean squared difference of two codes (B,); equal masks have 0, nothing scored has 0.
+
+        Units count in multiples of their variance over the training masks, so two unrelated masks are about 2 apart,
+        also for a code that has not learnt to use its range. Computed in fp32: the code of most masks is close.
+
+        Args:
+            first: (B, K, H, W), 0 where not scored.
+            second: likewise.
+            scored: (B, 1, H, W) bool; cells of the code that cover none of these pixels do not count.
+        """
+        cells = F.max_pool2d(scored.float(), self.stride)
+        with torch.autocast(first.device.type, enabled=False):
+            difference = (self.encode(first.float()) - self.encode(second.float())).square()
+        squared = (difference / (self.variance + 1e-6)).mean(1, keepdim=True) * cells
+        return squared.flatten(1).sum(1) / cells.flatten(1).sum(1).clamp_min(1)
+
+    def _disturb(self, mask: Tensor, noise: Noise) -> Tensor:
+        """Soften masks and let smooth noise displace their boundary by a pixel or two."""
+        soft = F.avg_pool2d(mask, _BLUR, 1, _BLUR // 2, count_include_pad=False)
+        wave = noise.normal("mask", mask.shape[1], tuple(mask.shape[2:]))
+        wave = F.avg_pool2d(wave, _WAVE, 1, _WAVE // 2) * _WAVE  # unit variance again
+        return (4 * soft + 0.7 * wave).softmax(1)

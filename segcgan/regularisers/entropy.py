@@ -1,6 +1,5 @@
-"""Entropy minimisation: a segmenter should make up its mind."""
+"""Entropy minimisation."""
 
-import torch
 from torch import Tensor
 
 from segcgan.batch import Batch
@@ -9,23 +8,25 @@ from segcgan.regularisers.base import Regulariser
 
 
 class Entropy(Regulariser):
-    """Mean entropy of the pixels (Grandvalet & Bengio, NeurIPS 2004; Vu et al., CVPR 2019).
+    """Pushes the segmenter to decide (Grandvalet & Bengio, NIPS 2004): the mean entropy of its pixels, in nats.
 
-    It needs no reference, so pixels that are valid but not annotated count as well. It makes probabilities more
-    extreme: look at the calibration before using them as such.
+    Needs no reference, so pixels without a known target count too. It makes a segmenter more confident, not more
+    often right: look at its calibration.
 
     Args:
-        weight: of the entropy in nats per pixel.
+        weight: of the mean over the valid pixels of an image, then over images; an image without any costs 0.
     """
 
-    def __init__(self, weight: float = 0.01) -> None:
+    def __init__(self, weight: float = 0.05) -> None:
         super().__init__()
         if weight < 0:
             raise SegcganError(f"regulariser weight is {weight}; it must be at least 0")
         self.weight = weight
 
     def terms(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Return ``entropy``: mean over the valid pixels of each image, then over images."""
-        nats = torch.special.entr(logits.float().softmax(1)).sum(1) * batch.valid[:, 0]
-        pixels = batch.valid.flatten(1).sum(1).clamp_min(1)
+        """Return the term entropy of logits (B, K, H, W); at most ``weight * log(K)``."""
+        log_p, valid = logits.float().log_softmax(1), batch.valid[:, 0]
+        # masked before the sum: what an invalid pixel holds, be it infinite, has no say
+        nats = -(log_p.exp() * log_p).sum(1).masked_fill(~valid, 0.0)
+        pixels = valid.flatten(1).sum(1).clamp_min(1)
         return {"entropy": self.weight * (nats.flatten(1).sum(1) / pixels).mean()}

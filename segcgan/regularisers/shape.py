@@ -1,37 +1,38 @@
-"""Latent shape loss: drawn and reference mask should have the same code."""
+"""A latent shape loss."""
 
 from torch import Tensor
 
 from segcgan.batch import Batch
 from segcgan.errors import SegcganError
 from segcgan.losses.region import one_hot
-from segcgan.priors import MaskAutoencoder
+from segcgan.priors.mask_autoencoder import MaskAutoencoder
 from segcgan.regularisers.base import Regulariser
 
 
 class ShapeLatent(Regulariser):
-    """Squared distance of the codes of a mask autoencoder (ACNN, Oktay et al., TMI 2018).
+    """ACNN (Oktay et al., TMI 2018): the drawn mask and the reference shall have the same code.
 
-    The autoencoder is trained on the reference masks in the stage "prior" and frozen from then on.
+    The code is that of an autoencoder trained on reference masks alone, so the distance counts what the shapes of this
+    data differ by, not pixels.
 
     Args:
         prior: the autoencoder.
-        weight: of the mean squared difference of the codes.
+        weight: of the squared distance: mean over the units and the cells of the code that cover a scored pixel, then
+            over images. Units have unit variance over the training masks.
     """
 
-    prior: MaskAutoencoder
-
     def __init__(self, prior: MaskAutoencoder, weight: float = 0.1) -> None:
-        super().__init__()
+        super().__init__(prior)
         if weight < 0:
             raise SegcganError(f"regulariser weight is {weight}; it must be at least 0")
-        self.prior, self.weight = prior, weight
+        self.weight = weight
 
     def terms(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Return ``shape``; pixels that do not count are empty in both masks."""
+        """Return the term shape of logits (B, K, H, W)."""
         if batch.target is None:
             raise ValueError("a shape loss needs a target")
-        scored = batch.scored[:, None]
-        drawn = self.prior.encode(logits.float().softmax(1) * scored)
-        wanted = self.prior.encode(one_hot(batch.target, logits.shape[1]) * scored)
-        return {"shape": self.weight * (drawn - wanted).float().square().mean()}
+        prior, scored = self.prior, batch.scored[:, None]
+        assert isinstance(prior, MaskAutoencoder)
+        drawn = logits.float().softmax(1).masked_fill(~scored, 0.0)
+        wanted = one_hot(batch.target, logits.shape[1]) * scored
+        return {"shape": self.weight * prior.distance(drawn, wanted, scored).mean()}

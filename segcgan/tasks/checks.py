@@ -18,7 +18,7 @@ from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError, nearest
 from segcgan.parts import allow_own_modules
 from segcgan.tasks.segmentation import SegmentationTask
-from segcgan.tasks.settings import PART, SECTIONS, read_settings
+from segcgan.tasks.settings import BELOW, PART, SECTIONS, read_settings
 from segcgan.tasks.stage import Schedule
 
 _KINDS = dict(zip(SECTIONS, (Schedule, SegmentationTask, SegmentationData, pl.Trainer), strict=True))
@@ -129,6 +129,7 @@ class _Check:
             raise SegcganError(f"{self._place(init)} is {arguments!r}; it must be a section of arguments")
         if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values()):
             known = _parameters(kind)
+            self._wrapped(init, arguments, known)
             self._arguments(init, arguments, known)
             for key, value in arguments.items():
                 self._inner(f"{init}.{key}", value, known[key].annotation)
@@ -139,6 +140,13 @@ class _Check:
             if value not in names and not value.startswith("tu-"):
                 place = self._place(f"{init}.encoder_name")
                 raise SegcganError(f"{place} {value!r} is unknown{nearest(value, names)}")
+
+    def _wrapped(self, init: str, arguments: dict[str, Any], known: dict[str, inspect.Parameter]) -> None:
+        for key, value in arguments.items():
+            kind = known[key].annotation if key in known else None
+            if value == BELOW and inspect.isclass(kind) and issubclass(kind, nn.Module):
+                place, cure = self._place(f"{init}.{key}"), "give the config it follows first, or name a class_path"
+                raise SegcganError(f"{place} is the part of an earlier config, but there is none; {cure}")
 
     def _place(self, key: str) -> str:
         """Name a key the way the user gave it: on the command line or in the file."""

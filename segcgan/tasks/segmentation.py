@@ -90,7 +90,8 @@ class SegmentationTask(pl.LightningModule):
 
     def priors(self) -> dict[str, Prior]:
         """Return what the stage "prior" trains, by name: parts of the segmenter and of the regularisers."""
-        found = {"segmenter": getattr(self.segmenter, "prior", None)}
+        # not "segmenter": a prior is no segmenter, neither for an adversary nor for the chain
+        found = {"segmenter-prior": getattr(self.segmenter, "prior", None)}
         found |= {f"regulariser-{index}": part.prior for index, part in enumerate(self.regularisers)}
         return {name: prior for name, prior in found.items() if isinstance(prior, Prior)}
 

@@ -1,7 +1,9 @@
 """The settings of a training: one config or several on top of each other, and what the command line changes."""
 
+import copy
 import importlib
 import inspect
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +17,15 @@ from segcgan.parts import allow_own_modules
 
 SECTIONS = ("plan", "model", "data", "trainer")
 PART = ("class_path", "init_args", "dict_kwargs")
+BELOW = "below"  # in a config that follows another: the part that stands here in the other one
 
 
 @contextmanager
 def layered(paths: list[Path]) -> Iterator[Path]:
     """Give one config for several: each changes what those before it say, and a part with another class replaces it.
+
+    A part that wraps the one it replaces names it ``below``: ``init_args: {segmenter: below}``. Lists of parts grow: a
+    part joins those before it, unless there is one of its class already, which it then changes.
 
     Of a single config it is the file itself; else a temporary one, named after all: ``cardiac_mr+cgan.yaml``.
     """
@@ -38,13 +44,34 @@ def layered(paths: list[Path]) -> Iterator[Path]:
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     found = dict(below)
     for key, value in above.items():
-        old = found.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        if both and value.get("class_path", old.get("class_path")) == old.get("class_path"):  # type: ignore[union-attr]
-            found[key] = _merge(old, value)  # type: ignore[arg-type]
-        else:
-            found[key] = value
+        found[key] = _over(below.get(key), value)
     return found
+
+
+def _over(old: Any, value: Any) -> Any:
+    """Return what results of ``value`` over ``old``."""
+    if isinstance(old, str) and isinstance(value, dict):
+        old = {"class_path": old}  # a part named by its path alone
+    if isinstance(old, dict) and isinstance(value, dict):
+        path = value.get("class_path", old.get("class_path"))
+        if path == old.get("class_path"):
+            return _merge(old, value)
+        arguments = value.get("init_args")
+        if isinstance(arguments, dict) and "class_path" in old:
+            return value | {"init_args": {k: old if v == BELOW else v for k, v in arguments.items()}}
+        return value
+    if isinstance(old, (str, dict)) and value == BELOW:
+        return old  # the wrapper stands there already
+    if isinstance(old, list) and isinstance(value, list) and value and all(map(_is_part, [*old, *value])):
+        places = {part["class_path"]: part for part in old}
+        for part in value:
+            places[part["class_path"]] = _over(places.get(part["class_path"]), part)
+        return list(places.values())
+    return value
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("class_path"), str)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -80,21 +107,37 @@ def read_settings(path: Path, overrides: list[str]) -> tuple[dict[str, Any], dic
 
 
 def completions(path: Path, overrides: list[str]) -> list[str]:
-    """Return ``--key=value`` for the channels and classes that refiner and critic need and nobody gave.
+    """Return ``--key=value`` for the channels and classes that the parts of the model need and nobody gave.
 
-    Classes are those of the data, channels those of the segmenter, so one config of a refiner goes with any data.
+    Classes are those of the data, channels those of the segmenter (of the innermost, if others wrap it), so one config
+    of a part goes with any data.
     """
     config, _ = read_settings(path, overrides)
     model, data = config.get("model"), config.get("data")
+    if not isinstance(model, dict):
+        return []
     classes = data.get("classes") if isinstance(data, dict) else None
     known = {"classes": len(classes)} if isinstance(classes, list) else {}
-    if isinstance(model, dict) and isinstance(segmenter := model.get("segmenter"), dict):
-        channels = (segmenter.get("init_args") or {}).get("in_channels")
-        known |= {} if channels is None else {"channels": channels}
+    channels = _channels(model.get("segmenter"))
+    known |= {} if channels is None else {"channels": channels}
     words: list[str] = []
-    for name in ("refiner", "adversary"):
-        words += _missing(f"model.{name}", model.get(name) if isinstance(model, dict) else None, known)
-    return words
+    for name in ("segmenter", "refiner", "adversary"):
+        words += _missing(f"model.{name}", model.get(name), known)
+    parts = model.get("regularisers")
+    filled = {str(index): copy.deepcopy(part) for index, part in enumerate(parts if isinstance(parts, list) else [])}
+    lacking = [word for index, part in filled.items() for word in _missing(index, part, known)]
+    for key, value in _parse(lacking).items():
+        _set(filled, key, value)
+    # an element of a list has no key of its own on the command line
+    return [*words, f"--model.regularisers={json.dumps(list(filled.values()))}"] if lacking else words
+
+
+def _channels(segmenter: Any) -> int | None:
+    while isinstance(segmenter, dict) and isinstance(arguments := segmenter.get("init_args"), dict):
+        if "in_channels" in arguments:
+            return int(arguments["in_channels"]) if isinstance(arguments["in_channels"], int) else None
+        segmenter = arguments.get("segmenter")
+    return None
 
 
 def _missing(name: str, spec: Any, known: dict[str, int]) -> Iterator[str]:
@@ -111,7 +154,8 @@ def _missing(name: str, spec: Any, known: dict[str, int]) -> Iterator[str]:
     if not isinstance(given, dict):
         return
     for key, value in known.items():
-        if key in parameters and key not in given:
+        kinds = (int, "int", inspect.Parameter.empty)  # monai's networks have channels that are a list of widths
+        if key in parameters and key not in given and parameters[key].annotation in kinds:
             yield f"--{name}.init_args.{key}={value}"
     for key, value in given.items():
         yield from _missing(f"{name}.init_args.{key}", value, known)

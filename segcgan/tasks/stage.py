@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from segcgan.chain import has_bf16
 from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
-from segcgan.parts import allow_own_modules
+from segcgan.parts import allow_own_modules, pretrained
 from segcgan.runs import Run
 from segcgan.tasks.balance import CriticHealth
 from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
@@ -94,8 +94,8 @@ class StageCLI(LightningCLI):
             self._build(args, more)
         except SegcganError:
             raise
-        except (ArgumentError, TypeError, ValueError, KeyError, OSError) as error:
-            raise SegcganError(_cure(error)) from error
+        except (ArgumentError, ImportError, TypeError, ValueError, KeyError, OSError) as error:
+            raise SegcganError(_cure(error, self._fetched())) from error
         self.datamodule.stage = stage
         stages = self.schedule.stages(self.model.refiner is not None)
         self.datamodule.fold_count = sum(name.startswith("fold-") for name in stages)
@@ -139,14 +139,21 @@ class StageCLI(LightningCLI):
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
             trainer.strategy = "ddp_find_unused_parameters_true"
-        if self.config.model.stage in ("prior", "refiner", "chain"):
-            _forget_weights(self.config.model.segmenter)
+        if self.config.model.stage in ("refiner", "chain"):
+            for arguments, name, _ in pretrained(self.config.model.segmenter):
+                arguments[name] = None
         precision, accelerator = str(self.config.trainer.precision), self.config.trainer.accelerator
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
         if "bf16" in precision and on_cpu and not has_bf16("cpu"):
             if self.config.model.stage == "segmenter":
                 log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
             self.config.trainer.precision = "32-true"
+
+    def _fetched(self) -> str:
+        """Name the first setting that makes the segmenter fetch weights."""
+        segmenter = self.config.model.segmenter if hasattr(self, "config") else None
+        keys = [key for _, _, key in pretrained(segmenter, "model.segmenter")]
+        return keys[0] if keys else "model.segmenter.init_args.encoder_weights"
 
     def _check_trainer(self) -> None:
         """With an adversary two optimisers take turns, which these settings of Lightning do not allow."""
@@ -196,22 +203,12 @@ class StageCLI(LightningCLI):
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]
 
 
-def _forget_weights(part: Any) -> None:
-    """Ask for no pretrained weights, of a segmenter or of one it wraps."""
-    arguments: Any = part.get("init_args") or {}
-    for key in list(arguments.keys()):
-        if key == "encoder_weights":
-            arguments[key] = None
-        elif hasattr(arguments[key], "get"):
-            _forget_weights(arguments[key])
-
-
-def _cure(error: BaseException) -> str:
+def _cure(error: BaseException, fetched: str) -> str:
     text = one_sentence(error)
     if any(word in text for word in ("Hub", "urlopen", "huggingface")):
         return (
             "the pretrained encoder weights could not be downloaded (is there a network?); to train without them set "
-            "model.segmenter.init_args.encoder_weights: null"
+            f"{fetched}: null"
         )
     return f"the config cannot be used: {text}"
 

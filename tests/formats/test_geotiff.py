@@ -212,7 +212,7 @@ def test_probability_round_trip(tmp_path, size, count):
     with rasterio.open(path) as file:
         assert (file.nodata, file.compression) == (255, None)
         assert file.scales == pytest.approx([1 / 254] * count)
-        assert file.descriptions[-1] == f"class {count - 1}"
+        assert file.descriptions[-1] == (f"class {count - 1}" if count > 1 else "uncertainty")
         assert ColorInterp.alpha not in file.colorinterp
 
 
