@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from segcgan.errors import SegcganError
-from segcgan.formats import READABLE, discover, open_case
+from segcgan.formats import ARCHIVED, READABLE, discover, open_case
+from segcgan.formats.npz import address, contents
 
+HEADER = ["case", "format", "shape", "channels", "spacing", "note"]
 Listing = tuple[list[str], list[list[str]], bool]
 
 
@@ -41,7 +43,9 @@ def configs() -> Listing:
 
 def describe(path: Path) -> Listing:
     """Describe every case below a path, and why other files are none."""
-    sources, rejected = discover(path)
+    if path.suffix == ".npz" and path.is_file():
+        return _stacks(path)
+    sources, rejected = ([address(path)], []) if ARCHIVED in str(path) else discover(path)
     if not sources and not rejected:
         raise SegcganError(f"{path} holds no image segcgan reads; give {READABLE}")
     lines, bad = [], False
@@ -58,7 +62,21 @@ def describe(path: Path) -> Listing:
         spacing = " x ".join(f"{size:.4g}" for size in sizes) + f" {geometry.unit}"
         lines.append([source.name, source.format, shape, str(case.channels), spacing, _reference(geometry.crs)])
     lines += [[item.path.name, "-", "", "", "", item.reason] for item in rejected]
-    return ["case", "format", "shape", "channels", "spacing", "note"], lines, bad or not sources
+    return HEADER, lines, bad or not sources
+
+
+def _stacks(path: Path) -> Listing:
+    """Describe the arrays of a NumPy archive; nothing is decompressed."""
+    lines, good = [], False
+    for name, shape, dtype in contents(path):
+        if dtype.kind not in "buif" or len(shape) not in (3, 4):
+            lines.append([name, "npz", " x ".join(map(str, shape)), "", "", f"{dtype}, no pictures"])
+            continue
+        good = True
+        note = f"{dtype}, {shape[0]} pictures, {path.name}#{name}/0 and so on in a manifest"
+        channels = str(shape[3]) if len(shape) == 4 else "1"
+        lines.append([name, "npz", " x ".join(map(str, shape[1:3])), channels, "1 x 1 px", note])
+    return HEADER, lines, not good
 
 
 def _reference(crs: str | None) -> str:

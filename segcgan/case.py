@@ -178,7 +178,9 @@ class Case:
         if wrong or not bands:
             what = f"names band {wrong[0]}" if wrong else "names no band"
             raise SegcganError(f"data.images.bands {what}, but {self.path} has bands 1 to {self.channels}")
-        return replace(self, channels=len(bands), reader=_Bands(self.reader, tuple(band - 1 for band in bands)))
+        indices = tuple(band - 1 for band in bands)
+        choose = getattr(self.reader, "choose", None)  # a file that is read band by band is judged by these alone
+        return replace(self, channels=len(bands), reader=choose(indices) if choose else _Bands(self.reader, indices))
 
     def part(self, window: Window, name: str) -> "Case":
         """Return the part of this case inside ``window`` as a case of its own; the rest does not exist for it."""

@@ -1,11 +1,16 @@
 """Every shipped config runs from end to end for a few steps, on a few of the images it names."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from segcgan.cli import main
+from segcgan.formats import open_case
 from segcgan.runs import Run
 from segcgan.tasks.checks import check_config
 from segcgan.tasks.settings import completions, layered
@@ -23,6 +28,36 @@ FEW = {
         'upper,chaos_set3/dicom,chaos_set3/reference_png,c,val,"60:62,100:350,50:300"',
         'other,chaos_set3/dicom,chaos_set3/reference_png,c,test,"64:66,100:350,50:300"',
     ],
+}
+
+
+def copied(*places: str) -> Callable[[Path, Path], list[Path]]:
+    """Return what copies these images of a set into a folder."""
+
+    def copy(root: Path, folder: Path) -> list[Path]:
+        folder.mkdir()
+        return [Path(shutil.copy(root / place, folder)) for place in places]
+
+    return copy
+
+
+def slices(root: Path, folder: Path) -> list[Path]:
+    """Write pictures of the lung set as PNG, one of them smaller than a window."""
+    folder.mkdir()
+    with np.load(root / "lung_nodule_raters" / "middle_slices.npz") as stored:
+        first, second = stored["images"][:2]
+    for name, picture in (("first", first), ("second", second[:50, :77])):
+        Image.fromarray(picture).save(folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
+# RGBA of 360 × 360, 320 × 256 (stained) and 696 × 520
+NUCLEI = ("14cc1424c5980827", "e414b54f2036bcab", "1c8b905c9519061d")
+
+FOLDERS: dict[str, Callable[[Path, Path], list[Path]]] = {  # new images, of the kind a config was trained on
+    "lung_nodule_raters": slices,
+    "nuclei": copied(*(f"nuclei/images/{stem}.png" for stem in NUCLEI)),
+    "water_multispectral": copied("water_multispectral/images/210.tif"),  # all 12 bands
 }
 
 
@@ -52,6 +87,14 @@ def test_config_runs_from_end_to_end(name: str, shared_data: Path, tmp_path: Pat
     run = Run.find(tmp_path / "runs" / name)
     assert (run.folder / "scores_test.json").is_file()
     assert (run.folder / "report.html").stat().st_size > 10_000
+    assert ("GED" in (run.folder / "scores_test.json").read_text()) == (name == "lung_nodule_raters")
+    if name in FOLDERS:
+        folder, out = tmp_path / "folder", tmp_path / "out"
+        pictures = FOLDERS[name](shared_data, folder)
+        assert main(["predict", "-i", str(folder), "-o", str(out), "-m", str(run.folder)]) == 0
+        for picture in pictures:
+            (mask,) = out.glob(f"{picture.stem}_mask.*")
+            assert open_case(mask).shape == open_case(picture).shape, picture
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

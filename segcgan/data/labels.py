@@ -10,6 +10,8 @@ from segcgan.case import Array, LabelReader, Window
 from segcgan.classes import REST, ClassSpec, to_indices
 from segcgan.errors import SegcganError, nearest
 
+_LAST_BIT = 30  # label values are int32
+
 
 @dataclass(frozen=True)
 class ClassIndices:
@@ -91,4 +93,7 @@ def rater_bits(labels: str, classes: list[ClassSpec], where: Path) -> tuple[int,
     if found is None or name.strip() not in names:
         cure = f"write CLASS=bit0|bit1|…, with one of the classes {', '.join(names)}"
         raise SegcganError(f"{where}: labels {labels!r} should give each rater a bit of one class; {cure}")
-    return names.index(name.strip()), tuple(int(bit) for bit in re.findall(r"\d+", listed))
+    bits = tuple(int(bit) for bit in re.findall(r"\d+", listed))
+    if len(set(bits)) < len(bits) or max(bits) > _LAST_BIT:
+        raise SegcganError(f"{where}: labels {labels!r}; give every rater a bit of its own, 0 to {_LAST_BIT}")
+    return names.index(name.strip()), bits

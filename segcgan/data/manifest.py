@@ -147,7 +147,8 @@ def open_rows(
             else:
                 case.reference = ClassIndices(read, label_values(row.labels, classes, row.mask), str(row.mask))
         if row.coarse is not None:
-            case.coarse = open_coarse(row.coarse, case, classes, row.labels)
+            said = "" if case.raters is not None else row.labels  # bits of raters say nothing of one mask
+            case.coarse = open_coarse(row.coarse, case, classes, said)
         case.group, case.split = row.group or case.group or case.name, row.split
         if row.window:
             case = case.part(parse_window(row.window, case), row.case or case.name)

@@ -218,7 +218,7 @@ def _unique(sources: list[Source], root: Path) -> list[Source]:
 
 def _only(path: Path) -> Source:
     if ARCHIVED in str(path):
-        return Source(path.name, path, "npz")
+        return _module("npz").address(path)
     sources, rejected = discover(path)
     if not sources:
         raise SegcganError(rejected[0].reason if rejected else f"{path} holds no image segcgan reads ({READABLE})")

@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,33 @@ class Stacked:
 def archive(path: Path) -> Path:
     """Return the archive of an address."""
     return Path(str(path).partition("#")[0])
+
+
+def address(path: Path) -> Source:
+    """Return a picture in a NumPy archive as a source, named ``stack_images_12`` for ``stack.npz#images/12``."""
+    place = str(path).partition("#")[2]
+    return Source("_".join([archive(path).stem, *place.split("/")]), path, "npz")
+
+
+def contents(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
+    """Return name, shape and dtype of the arrays in an archive, from their headers alone.
+
+    Raises:
+        SegcganError: it cannot be read.
+    """
+    found = []
+    try:
+        with zipfile.ZipFile(path) as packed:
+            for entry in packed.namelist():
+                with packed.open(entry) as stream:
+                    version = np.lib.format.read_magic(stream)
+                    old = version == (1, 0)
+                    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                    shape, _, dtype = read(stream)
+                found.append((entry.removesuffix(".npy"), shape, dtype))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise SegcganError(f"{path} cannot be read ({error}); it is damaged, so fetch it again") from error
+    return found
 
 
 def open_case(source: Source, orientation: str = "canonical") -> Case:

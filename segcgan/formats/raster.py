@@ -2,7 +2,7 @@
 
 Values are the stored digital numbers; scale and offset tags are not applied, since networks are normalised from
 the training data anyway. A pixel is invalid where the file's mask, alpha or nodata says so (with nodata: in *all*
-bands) or where any band is NaN or infinite.
+chosen bands) or where any chosen band is NaN or infinite.
 """
 
 import os
@@ -34,6 +34,10 @@ class Pixels:
 
     path: Path
     bands: tuple[int, ...]
+
+    def choose(self, indices: tuple[int, ...]) -> "Pixels":
+        """Return a reader of some of these bands, counted from 0; what the others hold no longer matters."""
+        return Pixels(self.path, tuple(self.bands[index] for index in indices))
 
     def read(self, window: Window) -> tuple[Array, Array]:
         """Return the image (C, d, h, w) float32 and its validity (1, d, h, w) bool.
@@ -131,4 +135,4 @@ def _read(path: Path, bands: tuple[int, ...], window: Window) -> tuple[Array, Ar
         return np.zeros((len(bands), *size), np.uint8), np.zeros((1, *size), bool)
     part = Part(columns.start, rows.start, size[2], size[1])
     with opened(path) as dataset:
-        return dataset.read(bands, window=part)[:, None], dataset.dataset_mask(window=part)[None, None] > 0
+        return dataset.read(bands, window=part)[:, None], dataset.read_masks(bands, window=part).any(0)[None, None]

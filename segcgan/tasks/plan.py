@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from segcgan.tasks.evaluation import conclude
 from segcgan.tasks.journal import join_metrics
 from segcgan.tasks.rehearsal import rehearse
 from segcgan.tasks.stage import StageCLI
+from segcgan.tasks.tracking import closing
 
 
 def fit(args: list[str], config: Path, runs: Path) -> Run:
@@ -114,13 +114,11 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
     _describe(cli, run, stage, epochs)
     resume = last if last.exists() else None
     try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+        with closing(cli.trainer):
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C, after switching it off for the rest of the process
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None
-    finally:
-        if (wandb := sys.modules.get("wandb")) is not None:
-            wandb.finish()  # or the next stage would go on in this stage's wandb run
     best = last.with_name("best.ckpt")
     state = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)
     cli.model.load_state_dict(state["state_dict"])

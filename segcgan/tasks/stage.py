@@ -1,12 +1,12 @@
 """One stage: an ordinary Lightning fit, built fresh from the one config."""
 
-import importlib
 import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -22,6 +22,7 @@ from segcgan.tasks.console import log, progress_callbacks, quiet_lightning
 from segcgan.tasks.journal import keep_earlier_metrics
 from segcgan.tasks.previews import Previews
 from segcgan.tasks.segmentation import SegmentationTask
+from segcgan.tasks.tracking import check_installed, settle
 
 
 @dataclass
@@ -86,7 +87,6 @@ class StageCLI(LightningCLI):
     ) -> None:
         quiet_lightning()
         allow_own_modules()
-        self._run = run
         more = {"model.stage": stage} | (overrides or {})
         if run is not None:
             more["trainer.default_root_dir"] = str(run.folder)
@@ -94,7 +94,7 @@ class StageCLI(LightningCLI):
             self._build(args, more)
         except SegcganError:
             raise
-        except (ArgumentError, ImportError, TypeError, ValueError, KeyError, OSError) as error:
+        except (ArgumentError, TypeError, ValueError, KeyError, OSError) as error:
             raise SegcganError(_cure(error, self._fetched())) from error
         self.datamodule.stage = stage
         stages = self.schedule.stages(self.model.refiner is not None)
@@ -135,7 +135,7 @@ class StageCLI(LightningCLI):
         its last layers, and plain DDP waits for their gradients for ever.
         """
         trainer = self.config.trainer
-        self._place_loggers()
+        check_installed(trainer.logger)
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
             trainer.strategy = "ddp_find_unused_parameters_true"
@@ -148,20 +148,6 @@ class StageCLI(LightningCLI):
             if self.config.model.stage == "segmenter":
                 log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
             self.config.trainer.precision = "32-true"
-
-    def _place_loggers(self) -> None:
-        """Keep what wandb writes in the run folder: a wandb run per stage, grouped by run."""
-        loggers = self.config.trainer.logger
-        for logger in loggers if isinstance(loggers, list) else [loggers]:
-            if str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
-                if self._run is None or self.config.model.stage == "chain":  # nothing is logged there
-                    self.config.trainer.logger = False
-                    return
-                folder = self._run.folder
-                logger.init_args["save_dir"] = str(folder / "logs")
-                logger.init_args["name"] = self.config.model.stage
-                group = {"group": f"{folder.parent.name}/{folder.name}"}
-                logger["dict_kwargs"] = group | dict(logger.get("dict_kwargs") or {})
 
     def _fetched(self) -> str:
         """Name the first setting that makes the segmenter fetch weights."""
@@ -187,10 +173,14 @@ class StageCLI(LightningCLI):
         dumped = self.config.model.as_dict() if hasattr(self.config.model, "as_dict") else dict(self.config.model)
         return {name: json.loads(json.dumps(dumped.get(name))) for name in ("segmenter", "refiner", "gate")}
 
+    def _settings(self) -> dict[str, Any]:
+        return dict(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+
     def _equip(self, stage: str, run: Run) -> None:
         """Give trainer and logger their places in the run folder; fresh objects for every stage."""
         folder = run.folder / "checkpoints" / stage
         callbacks: list[Callback] = progress_callbacks()
+        self.trainer.loggers = settle(self.trainer, run, stage, self._settings)
         if stage != "chain":
             last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
             callbacks.append(last)
@@ -220,17 +210,7 @@ def _cure(error: BaseException, fetched: str) -> str:
             "the pretrained encoder weights could not be downloaded (is there a network?); to train without them set "
             f"{fetched}: null"
         )
-    if "WandbLogger" in str(error) and not _has_wandb():
-        return "logging to wandb needs the package wandb; add it with: pip install 'segcgan[track]'"
     return f"the config cannot be used: {text}"
-
-
-def _has_wandb() -> bool:
-    try:
-        importlib.import_module("wandb")
-    except ImportError:
-        return False
-    return True
 
 
 def one_sentence(error: BaseException) -> str:

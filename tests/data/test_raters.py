@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
 
+from segcgan.batch import collate
 from segcgan.classes import ClassSpec
 from segcgan.data.labels import rater_bits
 from segcgan.data.manifest import open_rows, read_manifest
 from segcgan.data.normalisation import Normalisation
-from segcgan.data.patches import PatchDataset, Sampling
+from segcgan.data.patches import EpochSampler, PatchDataset, Sampling
 from segcgan.errors import SegcganError
 
 CLASSES = [ClassSpec("background", [0]), ClassSpec("nodule", [1])]
@@ -56,6 +60,32 @@ def test_an_object_is_not_always_in_the_middle(case):
 def test_bits_that_make_no_sense(labels, tmp_path):
     with pytest.raises(SegcganError, match="should give each rater a bit of one class; write CLASS=bit0"):
         rater_bits(labels, CLASSES, tmp_path)
+
+
+@pytest.mark.parametrize("labels", ["nodule=bit0|bit0", "nodule=bit31"])
+def test_bits_that_two_share_or_nobody_can_have(labels, tmp_path):
+    with pytest.raises(SegcganError, match="give every rater a bit of its own, 0 to 30"):
+        rater_bits(labels, CLASSES, tmp_path)
+
+
+def test_raters_go_with_a_coarse_mask_from_elsewhere(case, tmp_path):
+    mask = np.zeros((40, 40), np.uint8)
+    mask[5:9] = 1
+    Image.fromarray(mask).save(tmp_path / "coarse.png")
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    (tmp_path / "m.csv").write_text(f"{lines[0]},coarse\n{lines[1]},coarse.png\n")
+    (case,) = open_rows(read_manifest(tmp_path / "m.csv", tmp_path), CLASSES, None, "px", "canonical")
+    np.testing.assert_array_equal(case.read_coarse(case.whole)[1, 0], mask)
+
+
+def test_loader_processes_see_what_one_process_sees(case):
+    dataset = PatchDataset([case], Sampling(patch=(24, 24)), Normalisation(1))
+    alone, shared = (
+        [batch.target for batch in DataLoader(dataset, 4, sampler=EpochSampler(16), num_workers=n, collate_fn=collate)]
+        for n in (0, 2)
+    )
+    assert len(alone) == 4
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
 
 
 def test_bands_are_chosen_in_order(tmp_path):

@@ -359,3 +359,15 @@ def test_labels_that_declare_0_as_nodata_keep_their_background(tmp_path):
     case = open_case(save(tmp_path / "i.tif", array + 1))
     labels = open_labels(save(tmp_path / "m.tif", array, nodata=0), case)
     np.testing.assert_array_equal(labels(case.whole), array)
+
+
+def test_bands_that_are_not_chosen_neither_spoil_nor_save_a_pixel(tmp_path):
+    values = np.ones((4, 3, 5), np.float32)
+    values[3, 0] = np.nan  # elevation is missing
+    values[:2, 1] = -9999  # no picture here, whatever the other two bands say
+    case = open_case(save(tmp_path / "chip.tif", values, nodata=-9999))
+    assert case.read(case.whole)[1][0, 0].tolist() == [[False] * 5, [True] * 5, [True] * 5]
+    chosen = case.with_bands([2, 1])
+    image, valid = chosen.read(chosen.whole)
+    assert image.shape == (2, 1, 3, 5)
+    assert valid[0, 0].tolist() == [[True] * 5, [False] * 5, [True] * 5]

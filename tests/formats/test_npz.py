@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from segcgan.cli import main
 from segcgan.errors import SegcganError
 from segcgan.formats import open_case, open_labels, present
 from segcgan.formats.npz import _stack
@@ -41,6 +42,31 @@ def test_an_array_is_decompressed_once(archive):
         case = open_case(archive.parent / f"stack.npz#images/{index}")
         case.read(case.whole)
     assert _stack.cache_info().misses == before + 1
+
+
+def test_info_of_an_archive_and_of_a_picture_in_it(archive, capsys):
+    before = _stack.cache_info().misses
+    assert main(["info", str(archive)]) == 0
+    shown = capsys.readouterr().out
+    for line in (
+        "images\tnpz\t8 x 6\t1\t1 x 1 px\tuint8, 5 pictures, stack.npz#images/0 and so on in a manifest",
+        "colour\tnpz\t8 x 6\t3\t1 x 1 px\tfloat32, 2 pictures",
+        "names\tnpz\t2\t\t\t<U1, no pictures",
+    ):
+        assert line in shown
+    assert _stack.cache_info().misses == before  # the headers are enough
+    assert main(["info", f"{archive}#images/3"]) == 0
+    assert "stack_images_3\tnpz\t8 x 6" in capsys.readouterr().out
+    assert main(["info", f"{archive}#images/5"]) == 1
+    assert "'images' holds 5 pictures" in capsys.readouterr().out
+
+
+def test_info_of_what_only_looks_like_an_archive(tmp_path, capsys):
+    (tmp_path / "x.npz").write_bytes(b"PK")
+    assert main(["info", str(tmp_path / "x.npz")]) == 1
+    assert "x.npz cannot be read" in capsys.readouterr().err
+    np.savez(tmp_path / "y.npz", table=np.zeros((4, 4)))
+    assert main(["info", str(tmp_path / "y.npz")]) == 1
 
 
 def test_presence(archive):
