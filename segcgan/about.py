@@ -27,7 +27,7 @@ def find_config(name: str) -> Path:
     for path in (Path(name), *(folder / tail for folder in config_folders() for tail in (name, f"{name}.yaml"))):
         if path.is_file():
             return path
-    known = {path.name for folder in config_folders() for path in folder.glob("*.yaml")}
+    known = {str(path.relative_to(folder)) for folder in config_folders() for path in folder.rglob("*.yaml")}
     raise SegcganError(f"config {name!r} was not found{nearest(name, known)}")
 
 
@@ -35,9 +35,10 @@ def configs() -> Listing:
     """List the configs with the first line of their header."""
     found: dict[str, list[str]] = {}
     for folder in config_folders():
-        for path in sorted(folder.glob("*.yaml")):
+        for path in sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.parts), path)):
+            name = str(path.relative_to(folder))  # with its folder, if it goes on top of another config
             first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
-            found.setdefault(path.name, [path.name, first.partition(":")[2].strip() or first, str(path)])
+            found.setdefault(name, [name, first.partition(":")[2].strip() or first, str(path)])
     return ["config", "what", "file"], list(found.values()), not found
 
 
