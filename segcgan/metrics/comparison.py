@@ -36,14 +36,14 @@ class Difference:
 
     Args:
         score: key of ``SCORES``.
-        first: mean over cases and classes of A.
+        first: mean over cases of A; of a case, over its classes that both have.
         second: of B.
         mean: of the differences.
         low: end of the 95 % interval; NaN with a single group.
         high: the other end.
         p: two-sided, of "no difference"; NaN with a single group.
         adjusted: after Holm's correction.
-        cases: pairs that both have the score.
+        cases: how many have the score in both.
         groups: patients or scenes among them.
     """
 
@@ -127,19 +127,34 @@ def differences(
     """
     found = []
     for score in SCORES:
-        gains: dict[str, list[float]] = {}
-        means: list[tuple[float, float]] = []
+        pairs: dict[str, list[tuple[float, float]]] = {}
         for key, values in first.items():
             a, b = values[score], second[key][score]
             if a == a and b == b:
-                gains.setdefault(groups[key[0]], []).append(b - a)
-                means.append((a, b))
+                pairs.setdefault(key[0], []).append((a, b))
+        means = {case: np.mean(both, 0) for case, both in pairs.items()}
+        gains: dict[str, list[float]] = {}
+        for case, (a, b) in means.items():
+            gains.setdefault(groups[case], []).append(float(b - a))
         if means:
             mean, low, high, p = bootstrap(list(gains.values()), seed)
-            a, b = np.mean(means, 0)
-            count = len(means)
-            found.append(Difference(score, float(a), float(b), mean, low, high, p, p, count, len(gains)))
+            a, b = np.mean(list(means.values()), 0)
+            found.append(Difference(score, float(a), float(b), mean, low, high, p, p, len(means), len(gains)))
     return found
+
+
+def case_changes(first: dict[Key, dict[str, float]], second: dict[Key, dict[str, float]]) -> list[float]:
+    """Return the change in IoU of every case, the mean over its classes.
+
+    A class that the reference lacks has no IoU where its mask is rightly empty: that counts as 1 if the other mask
+    is not empty (whose IoU is 0), or inventing an object where there is none would harm nobody.
+    """
+    changes: dict[str, list[float]] = {}
+    for key, values in first.items():
+        a, b = values["iou"], second[key]["iou"]
+        if a == a or b == b:
+            changes.setdefault(key[0], []).append((b if b == b else 1.0) - (a if a == a else 1.0))
+    return [float(np.mean(each)) for each in changes.values()]
 
 
 def bootstrap(gains: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float, float, float]:
@@ -185,14 +200,22 @@ def upper_bound(count: int, total: int) -> float:
 
 
 def object_changes(
-    first: Iterable[Object], second: Iterable[Object], variant_a: str, variant_b: str
+    first: Sequence[Iterable[Object]], second: Sequence[Iterable[Object]], variant_a: str, variant_b: str
 ) -> list[float]:
-    """Return the change in IoU of every reference object both know."""
-    tables: list[dict[tuple[str, str, int], float]] = []
-    for objects, variant in ((first, variant_a), (second, variant_b)):
-        mine = (each for each in objects if each.variant == variant and each.kind == "reference")
-        tables.append({(each.case, each.class_name, each.number): each.iou for each in mine})
-    return [tables[1][key] - value for key, value in tables[0].items() if key in tables[1]]
+    """Return the change in IoU of every reference object both sides know.
+
+    Args:
+        first: objects of A, of one run or of several that differ in their seed: an object is one unit all the same.
+        second: of B.
+        variant_a: the masks of A.
+        variant_b: of B.
+    """
+    tables: list[dict[tuple[str, str, int], list[float]]] = [{}, {}]
+    for table, runs, variant in zip(tables, (first, second), (variant_a, variant_b), strict=True):
+        for each in (each for objects in runs for each in objects):
+            if each.variant == variant and each.kind == "reference":
+                table.setdefault((each.case, each.class_name, each.number), []).append(each.iou)
+    return [float(np.mean(tables[1][key]) - np.mean(a)) for key, a in tables[0].items() if key in tables[1]]
 
 
 def _mean(values: Sequence[float]) -> float:

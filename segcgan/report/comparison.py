@@ -30,6 +30,11 @@ def command(chosen: argparse.Namespace) -> tuple[Table, list[str]]:
     """
     pairs = [(chosen.first, chosen.second), *(chosen.pair or [])]
     found = [_compare(a, b, chosen) for a, b in pairs]
+    names = [one["name"] for one in found]
+    for place, one in enumerate(found):
+        if names.count(one["name"]) > 1:  # the same config twice is two lines of the picture, not one
+            one["name"] += f" {names[: place + 1].count(names[place])}"
+            one["sentences"] = [f"{one['name']}{said.removeprefix(names[place])}" for said in one["sentences"]]
     adjusted = paired.holm([each for one in found for each in one["differences"]])
     for one in found:
         one["differences"], adjusted = adjusted[: len(one["differences"])], adjusted[len(one["differences"]) :]
@@ -48,17 +53,12 @@ def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
     variants = [_variant(rows[0], wish) for rows, wish in ((rows_a, chosen.variant_a), (rows_b, chosen.variant_b))]
     first, second = paired.by_case(rows_a, variants[0], a), paired.by_case(rows_b, variants[1], b)
     paired.same_cases(first, second, a, b)
-    paired.same_measure(rows_a[0], rows_b[0], a, b)
+    for rows in [*rows_a[1:], *rows_b]:
+        paired.same_measure(rows_a[0], rows, a, b)
     groups = {row.case: row.group for row in rows_a[0]}
     found = paired.differences(first, second, groups)
-    cases = paired.tally([second[key]["iou"] - first[key]["iou"] for key in first])
-    objects = paired.tally(
-        [
-            change
-            for mine, other in zip(objects_a, objects_b, strict=False)
-            for change in paired.object_changes(mine, other, *variants)
-        ]
-    )
+    cases = paired.tally(paired.case_changes(first, second))
+    objects = paired.tally(paired.object_changes(objects_a, objects_b, *variants))
     name = Run.find(Path(b.split(",")[0])).facts.get("name", Path(b).name)
     sentences = [_said("cases", cases), *([_said("objects", objects)] if objects.units else [])]
     count = len({groups[case] for case, _ in first})

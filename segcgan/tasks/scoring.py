@@ -92,7 +92,7 @@ class Scoreboard:
         found: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(found, self)
         self.rows = [row for other in found for row in other.rows]
-        self.objects = [each for other in found for each in other.objects]
+        self.objects = list({each.key: each for other in found for each in other.objects}.values())
         self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}
         self.units = {name: unit for other in found for name, unit in other.units.items()}
         self.calibrations = {name: each for other in found for name, each in other.calibrations.items()}

@@ -1,11 +1,34 @@
 """Known answers of the statistics."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from segcgan.metrics.comparison import Difference, bootstrap, differences, holm, tally, upper_bound
+from segcgan.metrics.cases import Row
+from segcgan.metrics.comparison import (
+    SCORES,
+    Difference,
+    bootstrap,
+    case_changes,
+    differences,
+    holm,
+    tally,
+    upper_bound,
+)
+
+
+def test_every_score_of_a_case_is_compared():
+    assert {each.name for each in fields(Row) if each.type is float} - {"band"} == set(SCORES)
+
+
+def test_inventing_a_class_is_harm():
+    """A rightly says nothing (no IoU), B invents something (IoU 0); where both say nothing there is no change."""
+    nan = float("nan")
+    first = {("a", "x"): {"iou": nan}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.5}, ("c", "y"): {"iou": 0.5}}
+    second = {("a", "x"): {"iou": 0.0}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.7}, ("c", "y"): {"iou": 0.5}}
+    assert case_changes(first, second) == pytest.approx([-1, 0.1])
+    assert tally(case_changes(first, second)).harmed == 1
 
 
 def test_a_constant_difference_has_no_width():

@@ -58,9 +58,36 @@ def test_a_run_with_itself_refined_against_coarse(tmp_path, capsys):
 def test_several_seeds_and_several_data_sets(tmp_path, capsys):
     a, b, c = (make(tmp_path / name, gains) for name, gains in (("a", [0.0] * 4), ("b", [0.1] * 4), ("c", [0.3] * 4)))
     said = compare(capsys, a, f"{b},{c}", "--pair", a, b, "-o", str(tmp_path / "out"))
-    assert "heart\tIoU ↑\t0.5000\t0.7000\t+0.2000\t" in said  # the mean over both seeds
-    assert "heart\tIoU ↑\t0.5000\t0.6000\t+0.1000\t" in said
+    assert "heart 1\tIoU ↑\t0.5000\t0.7000\t+0.2000\t" in said  # the mean over both seeds
+    assert "heart 2\tIoU ↑\t0.5000\t0.6000\t+0.1000\t" in said
+    assert "heart 1: of 4 objects 4 better, 0 worse, 0 harmed" in said  # and not 8: an object is one unit
     assert len(json.loads((tmp_path / "out" / "compare.json").read_text())) == 2
+
+
+def test_an_object_counts_once_over_seeds_and_no_seed_is_dropped(tmp_path, capsys):
+    """+0.1 with one seed and −0.3 with the other is worse, whichever side has more seeds."""
+    a, b, c = (make(tmp_path / name, gains) for name, gains in (("a", [0.0] * 4), ("b", [0.1] * 4), ("c", [-0.3] * 4)))
+    for first in (a, f"{a},{a}"):
+        assert "of 4 objects 0 better, 4 worse, 4 harmed" in compare(capsys, first, f"{b},{c}")
+
+
+def test_a_case_of_several_classes_is_one_case(tmp_path, capsys):
+    runs = []
+    for name, iou in (("a", 0.5), ("b", 0.4)):
+        runs.append(make(tmp_path / name, [0.0] * 4))
+        rows = [row(f"case{i}", f"p{i}", "chosen", value, class_name=word)
+                for i in range(4) for word, value in (("x", iou), ("y", 0.7))]  # fmt: skip
+        write_rows(tmp_path / name / "cases_test.csv", rows)
+    said = compare(capsys, *runs)
+    assert "of 4 cases 0 better, 4 worse, 4 harmed" in said
+    assert "IoU ↑\t0.6000\t0.5500\t−0.0500" in said
+
+
+def test_seeds_measured_differently(tmp_path, capsys):
+    a, b = make(tmp_path / "a", [0.1] * 4), make(tmp_path / "b", [0.1] * 4)
+    path = tmp_path / "b" / "cases_test.csv"
+    path.write_text(path.read_text().replace(",mm,2.0,", ",mm,3.0,"))
+    assert "were measured differently: band 2.0 and 3.0" in compare(capsys, f"{a},{b}", a, code=1)
 
 
 def test_a_run_without_refiner_is_its_coarse_mask(tmp_path, capsys):
