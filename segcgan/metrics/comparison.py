@@ -170,9 +170,14 @@ def bootstrap(gains: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, f
         return mean, float("nan"), float("nan"), float("nan")
     drawn = np.random.default_rng(seed).integers(len(gains), size=(RESAMPLES, len(gains)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    return mean, *interval(means)
+
+
+def interval(means: Array) -> tuple[float, float, float]:
+    """Return the 95 % percentile interval of resampled differences (R,) and the p value of "no difference"."""
     low, high = np.percentile(means, (2.5, 97.5))
     tail = min((means <= 0).sum(), (means >= 0).sum())
-    return mean, float(low), float(high), float(min(1.0, 2 * (1 + tail) / (1 + RESAMPLES)))
+    return float(low), float(high), float(min(1.0, 2 * (1 + tail) / (1 + len(means))))
 
 
 def holm(found: Sequence[Difference]) -> list[Difference]:

@@ -9,6 +9,7 @@ from typing import Any
 from segcgan.atomic import replacing, write_text
 from segcgan.errors import SegcganError
 from segcgan.metrics import comparison as paired
+from segcgan.metrics.blocks import SIDE, Block, block_differences, read_blocks
 from segcgan.metrics.cases import Row, read_rows
 from segcgan.metrics.objects import HARM, Object, read_objects
 from segcgan.metrics.summary import Table, number
@@ -49,7 +50,7 @@ def command(chosen: argparse.Namespace) -> tuple[Table, list[str]]:
 
 
 def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    (rows_a, objects_a), (rows_b, objects_b) = (_read(each, chosen.split) for each in (a, b))
+    (rows_a, objects_a, blocks_a), (rows_b, objects_b, blocks_b) = (_read(each, chosen.split) for each in (a, b))
     variants = [_variant(rows[0], wish) for rows, wish in ((rows_a, chosen.variant_a), (rows_b, chosen.variant_b))]
     first, second = paired.by_case(rows_a, variants[0], a), paired.by_case(rows_b, variants[1], b)
     paired.same_cases(first, second, a, b)
@@ -63,7 +64,9 @@ def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
     sentences = [_said("cases", cases), *([_said("objects", objects)] if objects.units else [])]
     count = len({groups[case] for case, _ in first})
     if count == 1:
-        sentences.append("all cases belong to one patient or scene: there is no interval")
+        pooled = {each.score: each for each in block_differences(blocks_a, blocks_b, variants)}
+        found = [pooled.get(each.score, each) for each in found]
+        sentences.append(_one_group(next((each.groups for each in pooled.values()), 0)))
     elif count < paired.FEW_GROUPS:
         sentences.append(f"only {count} patients or scenes: take the intervals as a hint")
     return {"name": name, "a": a, "b": b, "split": chosen.split, "variants": variants,
@@ -76,9 +79,19 @@ def _variant(rows: list[Row], wish: str | None) -> str:
     return wish or ("chosen" if any(row.variant == "chosen" for row in rows) else "coarse")
 
 
-def _read(names: str, split: str) -> tuple[list[list[Row]], list[list[Object]]]:
-    """Read rows and objects of one run, or of several of the same config that differ in their seed."""
-    rows, objects = [], []
+def _one_group(blocks: int) -> str:
+    if blocks < 2:
+        return "all cases belong to one patient or scene: there is no interval"
+    return (
+        f"all cases belong to one scene: Dice, IoU and Boundary IoU are pooled over its pixels and their intervals are "
+        f"over {blocks} blocks of {SIDE} × {SIDE} pixels, neighbours taken as independent: they say nothing of "
+        "other scenes"
+    )
+
+
+def _read(names: str, split: str) -> tuple[list[list[Row]], list[list[Object]], list[list[Block]]]:
+    """Read rows, objects and blocks of one run, or of several of the same config that differ in their seed."""
+    rows, objects, blocks = [], [], []
     for name in names.split(","):
         folder = Run.find(Path(name)).folder
         path = folder / f"cases_{split}.csv"
@@ -87,7 +100,8 @@ def _read(names: str, split: str) -> tuple[list[list[Row]], list[list[Object]]]:
             raise SegcganError(f"{folder} has no scores of the {split} split; make them with segcgan {verb}")
         rows.append(read_rows(path))
         objects.append(read_objects(folder / f"objects_{split}.csv"))
-    return rows, objects
+        blocks.append(read_blocks(folder / f"blocks_{split}.csv"))
+    return rows, objects, blocks
 
 
 def _said(what: str, tally: paired.Tally) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from segcgan.cli import main
+from segcgan.metrics.blocks import Block, write_blocks
 from segcgan.metrics.cases import Row, write_rows
 from segcgan.metrics.objects import Object, write_objects
 
@@ -122,3 +123,28 @@ def test_what_cannot_be_compared(tmp_path, capsys, change, words, said):
 
 def test_no_run(tmp_path, capsys):
     assert "is no run: it holds no run.json" in compare(capsys, str(tmp_path), str(tmp_path), code=1)
+
+
+def test_a_single_scene_is_resampled_by_blocks(tmp_path, capsys):
+    """Only with blocks on both sides; else there is no interval, and it is said."""
+    runs = []
+    for name, iou in (("a", 0.5), ("b", 0.6)):
+        run = make(tmp_path / name, [0.0])
+        write_rows(tmp_path / name / "cases_test.csv", [row("scene", "scene", "chosen", iou)])
+        runs.append(run)
+    said = compare(capsys, *runs)
+    assert "all cases belong to one patient or scene: there is no interval" in said
+    assert "IoU ↑\t0.5000\t0.6000\t+0.1000\t–\t–\t–\t1\t1" in said
+    for name, both in (("a", (60, 40, 50)), ("b", (70, 60, 55))):
+        found = [Block("scene", "chosen", "x", 0, 64 * i, n, 150, n // 2, 75) for i, n in enumerate(both)]
+        write_blocks(tmp_path / name / "blocks_test.csv", found)
+        if name == "a":
+            assert "there is no interval" in compare(capsys, *runs)
+    said = compare(capsys, *runs)
+    assert "over 3 blocks of 64 × 64 pixels, neighbours taken as independent: they say nothing of other scenes" in said
+    assert "IoU ↑\t0.5000\t0.6981\t" in said  # 150 of 300, 185 of 265
+    (iou,) = [line.split("\t") for line in said.splitlines() if line.startswith("IoU")]
+    assert iou[4].startswith("+0.")
+    assert iou[-2:] == ["1", "3"]
+    (far,) = [line.split("\t") for line in said.splitlines() if line.startswith("HD95")]
+    assert far[4:7] == ["–", "–", "–"]
