@@ -60,7 +60,7 @@ def score_blocks(
     for index, name in list(enumerate(names))[1:]:
         truth = ((reference == index) & known)[0]
         rim = band(truth, plane, width)
-        for variant in masks.keys() - {"reference"}:
+        for variant in (variant for variant in masks if variant != "reference"):
             guess = ((masks[variant] == index) & known)[0]
             edge = band(guess, plane, width)
             layers = truth & guess, truth.astype(np.int64) + guess, rim & edge, rim | edge
@@ -106,16 +106,17 @@ def block_differences(
     for side in sides:
         table = np.zeros((len(places), len(side), len(names), len(COUNTS)))
         for run, blocks in enumerate(side):
-            for b in blocks.values():
-                table[at[b.case, b.row, b.column], run, of[b.class_name]] = [getattr(b, name) for name in COUNTS]
+            for part in blocks.values():
+                place = at[part.case, part.row, part.column]
+                table[place, run, of[part.class_name]] = [getattr(part, name) for name in COUNTS]
         counts.append(table)
     cases = len({case for case, *_ in places})
     centre = [_scores(table.sum(0)[None]) for table in counts]
     drawn = _resampled(counts, np.random.default_rng(seed)) if len(places) > 1 else None
     found = []
-    for place, score in enumerate(("dice", "iou", "boundary_iou")):
-        a, b = _paired(centre[0][place], centre[1][place])
-        spread = (float("nan"),) * 3 if drawn is None else interval(drawn[place])
+    for index, score in enumerate(("dice", "iou", "boundary_iou")):
+        a, b = _paired(centre[0][index], centre[1][index])
+        spread = (float("nan"),) * 3 if drawn is None else interval(drawn[index])
         low, high, p = spread
         found.append(
             Difference(score, float(a[0]), float(b[0]), float(b[0] - a[0]), low, high, p, p, cases, len(places))

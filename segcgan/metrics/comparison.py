@@ -143,18 +143,19 @@ def differences(
     return found
 
 
-def case_changes(first: dict[Key, dict[str, float]], second: dict[Key, dict[str, float]]) -> list[float]:
-    """Return the change in IoU of every case, the mean over its classes.
+def case_pairs(first: dict[Key, dict[str, float]], second: dict[Key, dict[str, float]]) -> list[tuple[float, float]]:
+    """Return the IoU of every case in A and in B, means over its classes.
 
     A class that the reference lacks has no IoU where its mask is rightly empty: that counts as 1 if the other mask
     is not empty (whose IoU is 0), or inventing an object where there is none would harm nobody.
     """
-    changes: dict[str, list[float]] = {}
+    pairs: dict[str, list[tuple[float, float]]] = {}
     for key, values in first.items():
         a, b = values["iou"], second[key]["iou"]
         if a == a or b == b:
-            changes.setdefault(key[0], []).append((b if b == b else 1.0) - (a if a == a else 1.0))
-    return [float(np.mean(each)) for each in changes.values()]
+            pairs.setdefault(key[0], []).append((a if a == a else 1.0, b if b == b else 1.0))
+    means = (np.mean(each, 0) for each in pairs.values())
+    return [(float(a), float(b)) for a, b in means]
 
 
 def bootstrap(gains: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float, float, float]:

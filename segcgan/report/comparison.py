@@ -13,7 +13,7 @@ from segcgan.metrics.blocks import SIDE, Block, block_differences, read_blocks
 from segcgan.metrics.cases import Row, read_rows
 from segcgan.metrics.objects import HARM, Object, read_objects
 from segcgan.metrics.summary import Table, number
-from segcgan.report.forest import forest
+from segcgan.report.forest import forest, scatter
 from segcgan.runs import Run
 
 
@@ -45,8 +45,10 @@ def command(chosen: argparse.Namespace) -> tuple[Table, list[str]]:
     write_text(folder / "compare.json", json.dumps(plain, indent=1, default=asdict))
     with replacing(folder / "compare.png") as draft:
         draft.write_bytes(forest({one["name"]: one["differences"] for one in found}))
+    with replacing(folder / "cases.png") as draft:
+        draft.write_bytes(scatter({one["name"]: one["ious"] for one in found}))
     said = [sentence for one in found for sentence in one["sentences"]]
-    return _table(found), [*said, f"written: {folder / 'compare.json'} and {folder / 'compare.png'}"]
+    return _table(found), [*said, f"written: compare.json, compare.png and cases.png in {folder}"]
 
 
 def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
         paired.same_measure(rows_a[0], rows, a, b)
     groups = {row.case: row.group for row in rows_a[0]}
     found = paired.differences(first, second, groups)
-    cases = paired.tally(paired.case_changes(first, second))
+    ious = paired.case_pairs(first, second)
+    cases = paired.tally([b - a for a, b in ious])
     objects = paired.tally(paired.object_changes(objects_a, objects_b, *variants))
     name = Run.find(Path(b.split(",")[0])).facts.get("name", Path(b).name)
     sentences = [_said("cases", cases), *([_said("objects", objects)] if objects.units else [])]
@@ -70,7 +73,7 @@ def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
     elif count < paired.FEW_GROUPS:
         sentences.append(f"only {count} patients or scenes: take the intervals as a hint")
     return {"name": name, "a": a, "b": b, "split": chosen.split, "variants": variants,
-            "differences": found, "cases": asdict(cases), "objects": asdict(objects),
+            "differences": found, "cases": asdict(cases), "objects": asdict(objects), "ious": ious,
             "sentences": [f"{name}: {each}" for each in sentences]}  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from segcgan.metrics.comparison import (
     SCORES,
     Difference,
     bootstrap,
-    case_changes,
+    case_pairs,
     differences,
     holm,
     tally,
@@ -27,8 +27,8 @@ def test_inventing_a_class_is_harm():
     nan = float("nan")
     first = {("a", "x"): {"iou": nan}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.5}, ("c", "y"): {"iou": 0.5}}
     second = {("a", "x"): {"iou": 0.0}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.7}, ("c", "y"): {"iou": 0.5}}
-    assert case_changes(first, second) == pytest.approx([-1, 0.1])
-    assert tally(case_changes(first, second)).harmed == 1
+    assert case_pairs(first, second) == [(1, 0), (0.5, pytest.approx(0.6))]
+    assert tally([b - a for a, b in case_pairs(first, second)]).harmed == 1
 
 
 def test_a_constant_difference_has_no_width():

@@ -10,6 +10,7 @@ from segcgan.cli import main
 from segcgan.metrics.blocks import Block, write_blocks
 from segcgan.metrics.cases import Row, write_rows
 from segcgan.metrics.objects import Object, write_objects
+from segcgan.report import comparison
 
 
 def row(case, group, variant, iou, **more):
@@ -53,7 +54,9 @@ def test_a_run_with_itself_refined_against_coarse(tmp_path, capsys):
     content = json.loads((tmp_path / "a" / "compare" / "compare.json").read_text())
     assert content[0]["variants"] == ["coarse", "chosen"]
     assert content[0]["differences"][0]["groups"] == 4
-    assert (tmp_path / "a" / "compare" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("compare.png", "cases.png"):
+        assert (tmp_path / "a" / "compare" / name).read_bytes().startswith(b"\x89PNG")
+    assert content[0]["ious"][3] == [0.5, 0.47]
 
 
 def test_several_seeds_and_several_data_sets(tmp_path, capsys):
@@ -148,3 +151,12 @@ def test_a_single_scene_is_resampled_by_blocks(tmp_path, capsys):
     assert iou[-2:] == ["1", "3"]
     (far,) = [line.split("\t") for line in said.splitlines() if line.startswith("HD95")]
     assert far[4:7] == ["–", "–", "–"]
+
+
+def test_two_pairs_of_one_config_are_both_drawn(tmp_path, capsys, monkeypatch):
+    drawn = {}
+    for name in ("forest", "scatter"):
+        monkeypatch.setattr(comparison, name, lambda found, name=name: drawn.update({name: list(found)}) or b"")
+    a, b = make(tmp_path / "a", [0.0] * 4), make(tmp_path / "b", [0.1] * 4)
+    compare(capsys, a, b, "--pair", b, a)
+    assert drawn == {"forest": ["heart 1", "heart 2"], "scatter": ["heart 1", "heart 2"]}
