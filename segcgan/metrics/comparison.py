@@ -79,6 +79,8 @@ def by_case(runs: Sequence[Sequence[Row]], variant: str, where: str) -> dict[Key
     tables = []
     for rows in runs:
         known = sorted({row.variant for row in rows})
+        if not known:
+            raise SegcganError(f"{where} has a table of scores without any case; score it again")
         if variant not in known:
             raise SegcganError(f"{where} has no masks called {variant!r}; it has {', '.join(known)}")
         tables.append({(r.case, r.class_name): r for r in rows if r.variant == variant})

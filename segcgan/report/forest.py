@@ -50,14 +50,15 @@ def scatter(found: dict[str, list[tuple[float, float]]]) -> bytes:
 
     figure = Figure(figsize=(3.6 * len(found) + 0.4, 3.9), facecolor=PAPER, layout="constrained")
     for axis, (name, pairs) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
-        low = max(0.0, min((value for pair in pairs for value in pair), default=0.0) - 0.05)
-        axis.fill_between([low, 1], [low - HARM, 1 - HARM], [low, 1], color="#e4e7eb", linewidth=0)
-        axis.plot([low, 1], [low, 1], color=INK, linewidth=0.8)
+        values = [value for pair in pairs for value in pair] or [0.0, 1.0]
+        low, high = max(-0.02, min(values) - 0.05), min(1.02, max(values) + 0.05)
+        axis.fill_between([low, high], [low - HARM, high - HARM], [low, high], color="#e4e7eb", linewidth=0)
+        axis.plot([low, high], [low, high], color=INK, linewidth=0.8)
         for harmed, colour, word in ((False, PALETTE[4], "not harmed"), (True, PALETTE[5], "harmed")):
             mine = [pair for pair in pairs if (pair[1] - pair[0] < -HARM) == harmed]
             axis.plot([a for a, _ in mine], [b for _, b in mine], "x" if harmed else "o", color=colour, markersize=4,
                       alpha=0.8, label=f"{word}: {len(mine)}")  # fmt: skip
-        axis.set(xlim=(low, 1), ylim=(low, 1), aspect="equal")
+        axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         axis.set_title(f"{name}: IoU of a case", size=9, color=INK)
         axis.set_xlabel("A", size=8, color=INK)
         axis.set_ylabel("B", size=8, color=INK)

@@ -160,3 +160,8 @@ def test_two_pairs_of_one_config_are_both_drawn(tmp_path, capsys, monkeypatch):
     a, b = make(tmp_path / "a", [0.0] * 4), make(tmp_path / "b", [0.1] * 4)
     compare(capsys, a, b, "--pair", b, a)
     assert drawn == {"forest": ["heart 1", "heart 2"], "scatter": ["heart 1", "heart 2"]}
+
+
+def test_a_table_without_cases(tmp_path, capsys):
+    a, b = make(tmp_path / "a", [0.1] * 4), make(tmp_path / "b", [])
+    assert "has a table of scores without any case; score it again" in compare(capsys, a, b, code=1)
