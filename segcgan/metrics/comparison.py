@@ -1,8 +1,8 @@
 """Is one set of masks better than another? Paired by case, resampled by patient or scene, corrected for many questions.
 
-Percentile bootstrap of the mean difference with whole groups resampled (Efron & Tibshirani 1993; cases of a patient
-are not independent), Holm's correction over everything asked at once, and the exact upper bound of Clopper & Pearson
-for how often a case or object is harmed.
+Bootstrap of the mean difference with whole groups resampled (Efron & Tibshirani 1993; cases of a patient are not
+independent) and expanded percentiles (Hesterberg 2015), Holm's correction over everything asked at once, and the exact
+upper bound of Clopper & Pearson for how often a case or object is harmed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ SCORES = {
     "assd": "ASSD ↓",
 }
 RESAMPLES = 4000
-FEW_GROUPS = 6  # below it a bootstrap over groups is said to be no more than a hint
+FEW_GROUPS = 6  # below it no p value can be under 0.05
 
 Key = tuple[str, str]
 
@@ -173,14 +173,26 @@ def bootstrap(gains: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, f
         return mean, float("nan"), float("nan"), float("nan")
     drawn = np.random.default_rng(seed).integers(len(gains), size=(RESAMPLES, len(gains)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    return mean, *interval(means)
+    return mean, *interval(means, len(gains))
 
 
-def interval(means: Array) -> tuple[float, float, float]:
-    """Return the 95 % percentile interval of resampled differences (R,) and the p value of "no difference"."""
-    low, high = np.percentile(means, (2.5, 97.5))
-    tail = min((means <= 0).sum(), (means >= 0).sum())
-    return float(low), float(high), float(min(1.0, 2 * (1 + tail) / (1 + len(means))))
+def interval(means: Array, units: int) -> tuple[float, float, float]:
+    """Return the 95 % interval of resampled differences (R,) and the p value of "no difference".
+
+    A plain percentile interval is too narrow with few units: its ends are moved out as Student's t asks for
+    (expanded percentiles; Hesterberg 2015, What Teachers Should Know About the Bootstrap), and p is what agrees with
+    them. Nor is p below 2 / 2^units, the least that flipping signs can show. Below 5 units no resample lies far enough
+    out: 2, 3 and 4 normal ones were covered 50, 75 and 87 times of 100.
+    """
+    from scipy.stats import norm, t
+
+    wider = (units / (units - 1)) ** 0.5
+    tail = norm.cdf(wider * t.ppf(0.025, units - 1))
+    low, high = np.percentile(means, (100 * tail, 100 - 100 * tail))
+    least = min((means <= 0).sum(), (means >= 0).sum())
+    share = min(0.5, (1 + least) / (1 + len(means)))
+    p = 2 * t.cdf(norm.ppf(share) / wider, units - 1)
+    return float(low), float(high), float(min(1.0, max(p, 2.0 ** (1 - units))))
 
 
 def holm(found: Sequence[Difference]) -> list[Difference]:

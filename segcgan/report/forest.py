@@ -24,8 +24,7 @@ def forest(found: dict[str, list[Difference]]) -> bytes:
         axis.set_title(title, size=9, color=INK)
         axis.axvline(0, color=INK, linewidth=0.8)
         for place, (_, each) in enumerate(side):
-            sure = each.low > 0 or each.high < 0
-            colour = PALETTE[4] if sure else "#8a8a8a"
+            colour = PALETTE[4] if each.adjusted < 0.05 else "#8a8a8a"  # grey too where there is no p (NaN)
             if each.low == each.low:
                 axis.plot([each.low, each.high], [place, place], color=colour, linewidth=2)
             axis.plot([each.mean], [place], "o", color=colour, markersize=5)
@@ -35,7 +34,7 @@ def forest(found: dict[str, list[Difference]]) -> bytes:
         axis.tick_params(axis="x", labelsize=7)
         for edge in ("top", "right", "left"):
             axis.spines[edge].set_visible(False)
-        axis.set_xlabel("B − A, mean of cases, 95 % interval", size=8, color=INK)
+        axis.set_xlabel("B − A, 95 % interval; blue: p (Holm) < 0.05", size=8, color=INK)
         axis.set_visible(bool(side))
     return png(figure)
 

@@ -50,7 +50,7 @@ def test_a_run_with_itself_refined_against_coarse(tmp_path, capsys):
     assert "IoU ↑\t0.5000\t0.5675\t+0.0675\t" in said
     assert "of 8 cases 7 better, 1 worse, 1 harmed (IoU down by more than 0.02; at most" in said
     assert "of 8 objects 7 better, 1 worse, 1 harmed" in said
-    assert "only 4 patients or scenes: take the intervals as a hint" in said
+    assert "only 4 patients or scenes: no p below 0.125 is possible; take the intervals as a hint" in said
     content = json.loads((tmp_path / "a" / "compare" / "compare.json").read_text())
     assert content[0]["variants"] == ["coarse", "chosen"]
     assert content[0]["differences"][0]["groups"] == 4
