@@ -71,7 +71,8 @@ def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
         found = [pooled.get(each.score, each) for each in found]
         sentences.append(_one_group(next((each.groups for each in pooled.values()), 0)))
     elif count < paired.FEW_GROUPS:
-        sentences.append(f"only {count} patients or scenes: no p below {2 / 2**count:.3g} is possible; take the intervals as a hint")
+        least = f"no p below {2 / 2**count:.3g} is possible"
+        sentences.append(f"only {count} patients or scenes: {least}; take the intervals as a hint")
     return {"name": name, "a": a, "b": b, "split": chosen.split, "variants": variants,
             "differences": found, "cases": asdict(cases), "objects": asdict(objects), "ious": ious,
             "sentences": [f"{name}: {each}" for each in sentences]}  # fmt: skip

@@ -35,7 +35,7 @@ def test_a_constant_difference_has_no_width():
     mean, low, high, p = bootstrap([[0.1, 0.1], [0.1], [0.1, 0.1, 0.1]])
     assert (mean, low, high) == pytest.approx((0.1, 0.1, 0.1))
     assert p == 2 / 2**3  # three units cannot show more
-    assert bootstrap([[0.1]] * 40)[3] < 0.002
+    assert bootstrap([[0.1]] * 20)[3] < 0.05 / 50  # fifty questions and Holm leave something to be found
 
 
 def test_no_difference_is_never_significant():
@@ -62,7 +62,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_said():
     for trial in range(trials):
         effects = rng.normal(0.02, 0.05, 25)
         gains = [list(rng.normal(effect, 0.02, 4)) for effect in effects]
-        _, low, high, _ = bootstrap(gains, seed=trial)
+        _, low, high, _ = bootstrap(gains, trial, 4000)
         hits += low <= 0.02 <= high
     assert 0.87 <= hits / trials <= 0.99
 
@@ -72,7 +72,7 @@ def test_few_groups_find_nothing_where_nothing_is(count):
     """A plain percentile interval says so in 49, 16, 12, 11 and 9 of 100 such comparisons."""
     rng = np.random.default_rng(1)
     trials = 300
-    found = [bootstrap([[gain] for gain in rng.normal(0, 0.05, count)], seed) for seed in range(trials)]
+    found = [bootstrap([[gain] for gain in rng.normal(0, 0.05, count)], seed, 4000) for seed in range(trials)]
     assert sum(p < 0.05 for *_, p in found) / trials <= 0.075
     if count > 5:  # below, no resample lies far enough out
         assert sum(low <= 0 <= high for _, low, high, _ in found) / trials >= 0.91
