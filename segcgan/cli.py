@@ -162,7 +162,7 @@ def _compare(words: list[str]) -> int:
     parser.add_argument("--split", choices=("test", "val"), default="test")
     parser.add_argument("--variant-a", help="coarse, refined or chosen (by the gate, if there is one)")
     parser.add_argument("--variant-b", help="as --variant-a")
-    parser.add_argument("-o", "--output", help="folder for compare.json and compare.png; RUN_B/compare if not given")
+    parser.add_argument("-o", "--output", help="folder for the JSON file and pictures; RUN_B/compare if not given")
     table, sentences = import_module("segcgan.report.comparison").command(parser.parse_args(words))
     _print_table(*table)
     for sentence in sentences:

@@ -1,8 +1,8 @@
 """Is one set of masks better than another? Paired by case, resampled by patient or scene, corrected for many questions.
 
-Percentile bootstrap of the mean difference with whole groups resampled (Efron & Tibshirani 1993; cases of a patient
-are not independent), Holm's correction over everything asked at once, and the exact upper bound of Clopper & Pearson
-for how often a case or object is harmed.
+Bootstrap of the mean difference with whole groups resampled (Efron & Tibshirani 1993; cases of a patient are not
+independent) and expanded percentiles (Hesterberg 2015), Holm's correction over everything asked at once, and the exact
+upper bound of Clopper & Pearson for how often a case or object is harmed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,8 +24,9 @@ SCORES = {
     "hd95": "HD95 ↓",
     "assd": "ASSD ↓",
 }
-RESAMPLES = 4000
-FEW_GROUPS = 6  # below it a bootstrap over groups is said to be no more than a hint
+RESAMPLES = 40_000  # 20 groups: p down to 0.0009, which Holm over 50 questions still passes
+_AT_ONCE = 1 << 21  # draws in memory
+FEW_GROUPS = 6  # below it no p value can be under 0.05
 
 Key = tuple[str, str]
 
@@ -36,14 +37,14 @@ class Difference:
 
     Args:
         score: key of ``SCORES``.
-        first: mean over cases and classes of A.
+        first: mean over cases of A; of a case, over its classes that both have.
         second: of B.
         mean: of the differences.
         low: end of the 95 % interval; NaN with a single group.
         high: the other end.
         p: two-sided, of "no difference"; NaN with a single group.
         adjusted: after Holm's correction.
-        cases: pairs that both have the score.
+        cases: how many have the score in both.
         groups: patients or scenes among them.
     """
 
@@ -79,6 +80,8 @@ def by_case(runs: Sequence[Sequence[Row]], variant: str, where: str) -> dict[Key
     tables = []
     for rows in runs:
         known = sorted({row.variant for row in rows})
+        if not known:
+            raise SegcganError(f"{where} has a table of scores without any case; score it again")
         if variant not in known:
             raise SegcganError(f"{where} has no masks called {variant!r}; it has {', '.join(known)}")
         tables.append({(r.case, r.class_name): r for r in rows if r.variant == variant})
@@ -127,37 +130,76 @@ def differences(
     """
     found = []
     for score in SCORES:
-        gains: dict[str, list[float]] = {}
-        means: list[tuple[float, float]] = []
+        pairs: dict[str, list[tuple[float, float]]] = {}
         for key, values in first.items():
             a, b = values[score], second[key][score]
             if a == a and b == b:
-                gains.setdefault(groups[key[0]], []).append(b - a)
-                means.append((a, b))
+                pairs.setdefault(key[0], []).append((a, b))
+        means = {case: np.mean(both, 0) for case, both in pairs.items()}
+        gains: dict[str, list[float]] = {}
+        for case, (a, b) in means.items():
+            gains.setdefault(groups[case], []).append(float(b - a))
         if means:
             mean, low, high, p = bootstrap(list(gains.values()), seed)
-            a, b = np.mean(means, 0)
-            count = len(means)
-            found.append(Difference(score, float(a), float(b), mean, low, high, p, p, count, len(gains)))
+            a, b = np.mean(list(means.values()), 0)
+            found.append(Difference(score, float(a), float(b), mean, low, high, p, p, len(means), len(gains)))
     return found
 
 
-def bootstrap(gains: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float, float, float]:
+def case_pairs(first: dict[Key, dict[str, float]], second: dict[Key, dict[str, float]]) -> list[tuple[float, float]]:
+    """Return the IoU of every case in A and in B, means over its classes.
+
+    A class that the reference lacks has no IoU where its mask is rightly empty: that counts as 1 if the other mask
+    is not empty (whose IoU is 0), or inventing an object where there is none would harm nobody.
+    """
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for key, values in first.items():
+        a, b = values["iou"], second[key]["iou"]
+        if a == a or b == b:
+            pairs.setdefault(key[0], []).append((a if a == a else 1.0, b if b == b else 1.0))
+    means = (np.mean(each, 0) for each in pairs.values())
+    return [(float(a), float(b)) for a, b in means]
+
+
+def bootstrap(
+    gains: Sequence[Sequence[float]], seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float, float, float]:
     """Return the mean of the differences, its 95 % interval and a p value, with whole groups resampled.
 
     Args:
         gains: differences of each group's cases.
         seed: of the resampling.
+        resamples: their number.
     """
     sums, counts = (np.array([f(group) for group in gains], float) for f in (sum, len))
     mean = float(sums.sum() / counts.sum())
     if len(gains) < 2:
         return mean, float("nan"), float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).integers(len(gains), size=(RESAMPLES, len(gains)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    tail = min((means <= 0).sum(), (means >= 0).sum())
-    return mean, float(low), float(high), float(min(1.0, 2 * (1 + tail) / (1 + RESAMPLES)))
+    rng, step, parts = np.random.default_rng(seed), max(1, _AT_ONCE // len(gains)), []
+    for start in range(0, resamples, step):
+        drawn = rng.integers(len(gains), size=(min(step, resamples - start), len(gains)))
+        parts.append(sums[drawn].sum(1) / counts[drawn].sum(1))
+    means = np.concatenate(parts)
+    return mean, *interval(means, len(gains))
+
+
+def interval(means: Array, units: int) -> tuple[float, float, float]:
+    """Return the 95 % interval of resampled differences (R,) and the p value of "no difference".
+
+    A plain percentile interval is too narrow with few units: its ends are moved out as Student's t asks for
+    (expanded percentiles; Hesterberg 2015, What Teachers Should Know About the Bootstrap), and p is what agrees with
+    them. Nor is p below 2 / 2^units, the least that flipping signs can show. Below 5 units no resample lies far enough
+    out: 2, 3 and 4 normal ones were covered 50, 75 and 87 times of 100.
+    """
+    from scipy.stats import norm, t
+
+    wider = (units / (units - 1)) ** 0.5
+    tail = norm.cdf(wider * t.ppf(0.025, units - 1))
+    low, high = np.percentile(means, (100 * tail, 100 - 100 * tail))
+    least = min((means <= 0).sum(), (means >= 0).sum())
+    share = min(0.5, (1 + least) / (1 + len(means)))
+    p = 2 * t.cdf(norm.ppf(share) / wider, units - 1)
+    return float(low), float(high), float(min(1.0, max(p, 2.0 ** (1 - units))))
 
 
 def holm(found: Sequence[Difference]) -> list[Difference]:
@@ -185,14 +227,22 @@ def upper_bound(count: int, total: int) -> float:
 
 
 def object_changes(
-    first: Iterable[Object], second: Iterable[Object], variant_a: str, variant_b: str
+    first: Sequence[Iterable[Object]], second: Sequence[Iterable[Object]], variant_a: str, variant_b: str
 ) -> list[float]:
-    """Return the change in IoU of every reference object both know."""
-    tables: list[dict[tuple[str, str, int], float]] = []
-    for objects, variant in ((first, variant_a), (second, variant_b)):
-        mine = (each for each in objects if each.variant == variant and each.kind == "reference")
-        tables.append({(each.case, each.class_name, each.number): each.iou for each in mine})
-    return [tables[1][key] - value for key, value in tables[0].items() if key in tables[1]]
+    """Return the change in IoU of every reference object both sides know.
+
+    Args:
+        first: objects of A, of one run or of several that differ in their seed: an object is one unit all the same.
+        second: of B.
+        variant_a: the masks of A.
+        variant_b: of B.
+    """
+    tables: list[dict[tuple[str, str, int], list[float]]] = [{}, {}]
+    for table, runs, variant in zip(tables, (first, second), (variant_a, variant_b), strict=True):
+        for each in (each for objects in runs for each in objects):
+            if each.variant == variant and each.kind == "reference":
+                table.setdefault((each.case, each.class_name, each.number), []).append(each.iou)
+    return [float(np.mean(tables[1][key]) - np.mean(a)) for key, a in tables[0].items() if key in tables[1]]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -31,6 +31,11 @@ class Object:
     area: int  # pixels
     iou: float  # of a reference object with the predicted one that overlaps it most; 0 for an invented one
 
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """What makes an object unique: one of a case scored twice (DDP pads its last batch) counts once."""
+        return self.case, self.variant, self.class_name, self.kind, self.number
+
 
 def find_objects(reference: Array, prediction: Array) -> tuple[Array, Array, Array, Array]:
     """Label two binary masks (D, H, W) and compare every pair of components that overlap.
@@ -81,12 +86,13 @@ def score_objects(
 
 @dataclass(frozen=True)
 class Detection:
-    """Precision, recall, F1 and panoptic quality over any number of cases; NaN without any object."""
+    """Precision, recall and panoptic quality over any number of cases; NaN without any object."""
 
     precision: float
     recall: float
-    f1: float
-    pq: float
+    f1: float  # the recognition quality (RQ) of Kirillov 2019
+    sq: float  # segmentation quality: mean IoU of what was found; NaN when nothing was
+    pq: float  # sq × f1; 0 when there are objects and nothing was found
 
 
 def detection(objects: Iterable[Object]) -> Detection:
@@ -104,6 +110,7 @@ def detection(objects: Iterable[Object]) -> Detection:
         precision=share(len(hits), len(hits) + invented),
         recall=share(len(hits), len(hits) + missed),
         f1=share(len(hits), total),
+        sq=share(sum(hits), len(hits)),
         pq=share(sum(hits), total),
     )
 

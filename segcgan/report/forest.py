@@ -1,6 +1,7 @@
-"""A forest plot: differences with their intervals, one line per score."""
+"""Pictures of a comparison: differences with their intervals, one line per score; and case against case."""
 
 from segcgan.metrics.comparison import SCORES, Difference
+from segcgan.metrics.objects import HARM
 from segcgan.report.figures import png
 from segcgan.report.panels import INK, PALETTE, PAPER
 
@@ -23,8 +24,7 @@ def forest(found: dict[str, list[Difference]]) -> bytes:
         axis.set_title(title, size=9, color=INK)
         axis.axvline(0, color=INK, linewidth=0.8)
         for place, (_, each) in enumerate(side):
-            sure = each.low > 0 or each.high < 0
-            colour = PALETTE[4] if sure else "#8a8a8a"
+            colour = PALETTE[4] if each.adjusted < 0.05 else "#8a8a8a"  # grey too where there is no p (NaN)
             if each.low == each.low:
                 axis.plot([each.low, each.high], [place, place], color=colour, linewidth=2)
             axis.plot([each.mean], [place], "o", color=colour, markersize=5)
@@ -34,6 +34,35 @@ def forest(found: dict[str, list[Difference]]) -> bytes:
         axis.tick_params(axis="x", labelsize=7)
         for edge in ("top", "right", "left"):
             axis.spines[edge].set_visible(False)
-        axis.set_xlabel("B − A, mean of cases, 95 % interval", size=8, color=INK)
+        axis.set_xlabel("B − A, 95 % interval; blue: p (Holm) < 0.05", size=8, color=INK)
         axis.set_visible(bool(side))
+    return png(figure)
+
+
+def scatter(found: dict[str, list[tuple[float, float]]]) -> bytes:
+    """Draw the IoU of every case, B over A; a PNG file. Below the shaded band B harms.
+
+    Args:
+        found: {data set: (IoU of A, IoU of B) of each case}.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.6 * len(found) + 0.4, 3.9), facecolor=PAPER, layout="constrained")
+    for axis, (name, pairs) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+        values = [value for pair in pairs for value in pair] or [0.0, 1.0]
+        low, high = max(-0.02, min(values) - 0.05), min(1.02, max(values) + 0.05)
+        axis.fill_between([low, high], [low - HARM, high - HARM], [low, high], color="#e4e7eb", linewidth=0)
+        axis.plot([low, high], [low, high], color=INK, linewidth=0.8)
+        for harmed, colour, word in ((False, PALETTE[4], "not harmed"), (True, PALETTE[5], "harmed")):
+            mine = [pair for pair in pairs if (pair[1] - pair[0] < -HARM) == harmed]
+            axis.plot([a for a, _ in mine], [b for _, b in mine], "x" if harmed else "o", color=colour, markersize=4,
+                      alpha=0.8, label=f"{word}: {len(mine)}")  # fmt: skip
+        axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axis.set_title(f"{name}: IoU of a case", size=9, color=INK)
+        axis.set_xlabel("A", size=8, color=INK)
+        axis.set_ylabel("B", size=8, color=INK)
+        axis.legend(fontsize=7, frameon=False, loc="upper left")
+        axis.tick_params(labelsize=7)
+        for edge in ("top", "right"):
+            axis.spines[edge].set_visible(False)
     return png(figure)

@@ -9,6 +9,7 @@ from segcgan.case import Case
 from segcgan.data.module import SegmentationData
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
+from segcgan.metrics.blocks import write_blocks
 from segcgan.metrics.cases import unique, write_rows
 from segcgan.metrics.objects import write_objects
 from segcgan.metrics.summary import Table, exemplars
@@ -81,6 +82,7 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     rows = unique(board.rows)
     write_rows(run.folder / f"cases_{split}.csv", rows)
     write_objects(run.folder / f"objects_{split}.csv", board.objects)
+    write_blocks(run.folder / f"blocks_{split}.csv", board.blocks)
     lines = board.table()
     facts = {"table": lines, "accepted": board.accepted(task.gate), "cases": len(board.confusions)}
     write_json(run.folder / f"scores_{split}.json", facts)

@@ -11,6 +11,7 @@ from segcgan.data.module import SegmentationData
 from segcgan.gates import Gate, Unit
 from segcgan.inference.engine import Outcome
 from segcgan.metrics.ambiguity import ambiguity
+from segcgan.metrics.blocks import Block, score_blocks
 from segcgan.metrics.calibration import Calibration, calibrate
 from segcgan.metrics.cases import Row, pool, score_case
 from segcgan.metrics.objects import Object, detection, score_objects
@@ -39,6 +40,7 @@ class Scoreboard:
         units: what a gate is fitted on, by case.
         calibrations: {case: {variant: how its probabilities fare}}, of final scores.
         objects: components of every case, of final scores.
+        blocks: counts in parts of every case of one slice, of final scores.
         spreads: {case: how its samples match its raters}, of final scores.
     """
 
@@ -47,6 +49,7 @@ class Scoreboard:
     units: dict[str, Unit] = field(default_factory=dict)
     calibrations: dict[str, dict[str, Calibration]] = field(default_factory=dict)
     objects: list[Object] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     spreads: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add(self, case: Case, outcome: Outcome, data: SegmentationData, *, final: bool, refined: bool) -> None:
@@ -72,6 +75,7 @@ class Scoreboard:
             known = valid & (masks["reference"] != IGNORE)
             names = [spec.name for spec in data.classes]
             self.objects += score_objects(case.name, case.group, masks, names, known)
+            self.blocks += score_blocks(case.name, masks, names, known, case.geometry.spacing, data.boundary)
             self.calibrations[case.name] = {
                 name: calibrate(masks["reference"], outcome.read(f"p_{name}", case.whole), valid)
                 for name in masks
@@ -92,7 +96,8 @@ class Scoreboard:
         found: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(found, self)
         self.rows = [row for other in found for row in other.rows]
-        self.objects = [each for other in found for each in other.objects]
+        self.objects = list({each.key: each for other in found for each in other.objects}.values())
+        self.blocks = list({each.key: each for other in found for each in other.blocks}.values())
         self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}
         self.units = {name: unit for other in found for name, unit in other.units.items()}
         self.calibrations = {name: each for other in found for name, each in other.calibrations.items()}
@@ -119,6 +124,8 @@ class Scoreboard:
                 self.rows += [replace(row, variant="chosen") for row in mine]
                 those = [each for each in self.objects if each.case == name and each.variant == source]
                 self.objects += [replace(each, variant="chosen") for each in those]
+                parts = [each for each in self.blocks if each.case == name and each.variant == source]
+                self.blocks += [replace(each, variant="chosen") for each in parts]
 
     def table(self) -> Table:
         """Return the score table: header and lines."""

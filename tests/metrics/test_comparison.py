@@ -1,17 +1,41 @@
 """Known answers of the statistics."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from segcgan.metrics.comparison import Difference, bootstrap, differences, holm, tally, upper_bound
+from segcgan.metrics.cases import Row
+from segcgan.metrics.comparison import (
+    SCORES,
+    Difference,
+    bootstrap,
+    case_pairs,
+    differences,
+    holm,
+    tally,
+    upper_bound,
+)
+
+
+def test_every_score_of_a_case_is_compared():
+    assert {each.name for each in fields(Row) if each.type is float} - {"band"} == set(SCORES)
+
+
+def test_inventing_a_class_is_harm():
+    """A rightly says nothing (no IoU), B invents something (IoU 0); where both say nothing there is no change."""
+    nan = float("nan")
+    first = {("a", "x"): {"iou": nan}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.5}, ("c", "y"): {"iou": 0.5}}
+    second = {("a", "x"): {"iou": 0.0}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.7}, ("c", "y"): {"iou": 0.5}}
+    assert case_pairs(first, second) == [(1, 0), (0.5, pytest.approx(0.6))]
+    assert tally([b - a for a, b in case_pairs(first, second)]).harmed == 1
 
 
 def test_a_constant_difference_has_no_width():
     mean, low, high, p = bootstrap([[0.1, 0.1], [0.1], [0.1, 0.1, 0.1]])
     assert (mean, low, high) == pytest.approx((0.1, 0.1, 0.1))
-    assert p == pytest.approx(2 / 4001)
+    assert p == 2 / 2**3  # three units cannot show more
+    assert bootstrap([[0.1]] * 20)[3] < 0.05 / 50  # fifty questions and Holm leave something to be found
 
 
 def test_no_difference_is_never_significant():
@@ -38,9 +62,20 @@ def test_the_interval_covers_the_truth_about_as_often_as_said():
     for trial in range(trials):
         effects = rng.normal(0.02, 0.05, 25)
         gains = [list(rng.normal(effect, 0.02, 4)) for effect in effects]
-        _, low, high, _ = bootstrap(gains, seed=trial)
+        _, low, high, _ = bootstrap(gains, trial, 4000)
         hits += low <= 0.02 <= high
     assert 0.87 <= hits / trials <= 0.99
+
+
+@pytest.mark.parametrize("count", [2, 5, 6, 8, 12])
+def test_few_groups_find_nothing_where_nothing_is(count):
+    """A plain percentile interval says so in 49, 16, 12, 11 and 9 of 100 such comparisons."""
+    rng = np.random.default_rng(1)
+    trials = 300
+    found = [bootstrap([[gain] for gain in rng.normal(0, 0.05, count)], seed, 4000) for seed in range(trials)]
+    assert sum(p < 0.05 for *_, p in found) / trials <= 0.075
+    if count > 5:  # below, no resample lies far enough out
+        assert sum(low <= 0 <= high for _, low, high, _ in found) / trials >= 0.91
 
 
 def difference(p):

@@ -33,6 +33,8 @@ def test_by_hand():
     assert (result.precision, result.recall) == pytest.approx((1 / 3, 1 / 3))
     assert result.f1 == pytest.approx(1 / 3)
     assert result.pq == pytest.approx(0.6 / 3)
+    assert result.sq == pytest.approx(0.6)
+    assert result.pq == pytest.approx(result.sq * result.f1)
 
 
 @pytest.mark.parametrize("shape", [(1, 30, 40), (6, 12, 14)])

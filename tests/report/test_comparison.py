@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from segcgan.cli import main
+from segcgan.metrics.blocks import Block, write_blocks
 from segcgan.metrics.cases import Row, write_rows
 from segcgan.metrics.objects import Object, write_objects
+from segcgan.report import comparison
 
 
 def row(case, group, variant, iou, **more):
@@ -48,19 +50,48 @@ def test_a_run_with_itself_refined_against_coarse(tmp_path, capsys):
     assert "IoU ↑\t0.5000\t0.5675\t+0.0675\t" in said
     assert "of 8 cases 7 better, 1 worse, 1 harmed (IoU down by more than 0.02; at most" in said
     assert "of 8 objects 7 better, 1 worse, 1 harmed" in said
-    assert "only 4 patients or scenes: take the intervals as a hint" in said
+    assert "only 4 patients or scenes: no p below 0.125 is possible; take the intervals as a hint" in said
     content = json.loads((tmp_path / "a" / "compare" / "compare.json").read_text())
     assert content[0]["variants"] == ["coarse", "chosen"]
     assert content[0]["differences"][0]["groups"] == 4
-    assert (tmp_path / "a" / "compare" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("compare.png", "cases.png"):
+        assert (tmp_path / "a" / "compare" / name).read_bytes().startswith(b"\x89PNG")
+    assert content[0]["ious"][3] == [0.5, 0.47]
 
 
 def test_several_seeds_and_several_data_sets(tmp_path, capsys):
     a, b, c = (make(tmp_path / name, gains) for name, gains in (("a", [0.0] * 4), ("b", [0.1] * 4), ("c", [0.3] * 4)))
     said = compare(capsys, a, f"{b},{c}", "--pair", a, b, "-o", str(tmp_path / "out"))
-    assert "heart\tIoU ↑\t0.5000\t0.7000\t+0.2000\t" in said  # the mean over both seeds
-    assert "heart\tIoU ↑\t0.5000\t0.6000\t+0.1000\t" in said
+    assert "heart 1\tIoU ↑\t0.5000\t0.7000\t+0.2000\t" in said  # the mean over both seeds
+    assert "heart 2\tIoU ↑\t0.5000\t0.6000\t+0.1000\t" in said
+    assert "heart 1: of 4 objects 4 better, 0 worse, 0 harmed" in said  # and not 8: an object is one unit
     assert len(json.loads((tmp_path / "out" / "compare.json").read_text())) == 2
+
+
+def test_an_object_counts_once_over_seeds_and_no_seed_is_dropped(tmp_path, capsys):
+    """+0.1 with one seed and −0.3 with the other is worse, whichever side has more seeds."""
+    a, b, c = (make(tmp_path / name, gains) for name, gains in (("a", [0.0] * 4), ("b", [0.1] * 4), ("c", [-0.3] * 4)))
+    for first in (a, f"{a},{a}"):
+        assert "of 4 objects 0 better, 4 worse, 4 harmed" in compare(capsys, first, f"{b},{c}")
+
+
+def test_a_case_of_several_classes_is_one_case(tmp_path, capsys):
+    runs = []
+    for name, iou in (("a", 0.5), ("b", 0.4)):
+        runs.append(make(tmp_path / name, [0.0] * 4))
+        rows = [row(f"case{i}", f"p{i}", "chosen", value, class_name=word)
+                for i in range(4) for word, value in (("x", iou), ("y", 0.7))]  # fmt: skip
+        write_rows(tmp_path / name / "cases_test.csv", rows)
+    said = compare(capsys, *runs)
+    assert "of 4 cases 0 better, 4 worse, 4 harmed" in said
+    assert "IoU ↑\t0.6000\t0.5500\t−0.0500" in said
+
+
+def test_seeds_measured_differently(tmp_path, capsys):
+    a, b = make(tmp_path / "a", [0.1] * 4), make(tmp_path / "b", [0.1] * 4)
+    path = tmp_path / "b" / "cases_test.csv"
+    path.write_text(path.read_text().replace(",mm,2.0,", ",mm,3.0,"))
+    assert "were measured differently: band 2.0 and 3.0" in compare(capsys, f"{a},{b}", a, code=1)
 
 
 def test_a_run_without_refiner_is_its_coarse_mask(tmp_path, capsys):
@@ -95,3 +126,42 @@ def test_what_cannot_be_compared(tmp_path, capsys, change, words, said):
 
 def test_no_run(tmp_path, capsys):
     assert "is no run: it holds no run.json" in compare(capsys, str(tmp_path), str(tmp_path), code=1)
+
+
+def test_a_single_scene_is_resampled_by_blocks(tmp_path, capsys):
+    """Only with blocks on both sides; else there is no interval, and it is said."""
+    runs = []
+    for name, iou in (("a", 0.5), ("b", 0.6)):
+        run = make(tmp_path / name, [0.0])
+        write_rows(tmp_path / name / "cases_test.csv", [row("scene", "scene", "chosen", iou)])
+        runs.append(run)
+    said = compare(capsys, *runs)
+    assert "all cases belong to one patient or scene: there is no interval" in said
+    assert "IoU ↑\t0.5000\t0.6000\t+0.1000\t–\t–\t–\t1\t1" in said
+    for name, both in (("a", (60, 40, 50)), ("b", (70, 60, 55))):
+        found = [Block("scene", "chosen", "x", 0, 64 * i, n, 150, n // 2, 75) for i, n in enumerate(both)]
+        write_blocks(tmp_path / name / "blocks_test.csv", found)
+        if name == "a":
+            assert "there is no interval" in compare(capsys, *runs)
+    said = compare(capsys, *runs)
+    assert "over 3 blocks of 64 × 64 pixels, neighbours taken as independent: they say nothing of other scenes" in said
+    assert "IoU ↑\t0.5000\t0.6981\t" in said  # 150 of 300, 185 of 265
+    (iou,) = [line.split("\t") for line in said.splitlines() if line.startswith("IoU")]
+    assert iou[4].startswith("+0.")
+    assert iou[-2:] == ["1", "3"]
+    (far,) = [line.split("\t") for line in said.splitlines() if line.startswith("HD95")]
+    assert far[4:7] == ["–", "–", "–"]
+
+
+def test_two_pairs_of_one_config_are_both_drawn(tmp_path, capsys, monkeypatch):
+    drawn = {}
+    for name in ("forest", "scatter"):
+        monkeypatch.setattr(comparison, name, lambda found, name=name: drawn.update({name: list(found)}) or b"")
+    a, b = make(tmp_path / "a", [0.0] * 4), make(tmp_path / "b", [0.1] * 4)
+    compare(capsys, a, b, "--pair", b, a)
+    assert drawn == {"forest": ["heart 1", "heart 2"], "scatter": ["heart 1", "heart 2"]}
+
+
+def test_a_table_without_cases(tmp_path, capsys):
+    a, b = make(tmp_path / "a", [0.1] * 4), make(tmp_path / "b", [])
+    assert "has a table of scores without any case; score it again" in compare(capsys, a, b, code=1)
