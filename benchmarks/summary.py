@@ -13,13 +13,13 @@ from segcgan.case import IGNORE
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import Row, read_rows, score_case, write_rows
+from segcgan.metrics.comparison import bootstrap
 from segcgan.runs import Run, load
 from segcgan.segmenters import Ensemble
 from segcgan.tasks.stage import StageCLI
 
 RESULTS = Path(__file__).parent / "results"
 SCORES = {"dice": "Dice", "iou": "IoU", "boundary_iou": "Boundary IoU", "hd95": "HD95"}
-_RESAMPLES = 4000
 
 
 def finished(base: Path) -> Run | None:
@@ -112,17 +112,6 @@ def collect(config: str, seeds: list[int], runs: Path) -> dict[str, dict[int, li
     return found
 
 
-def interval(gains: dict[str, list[float]]) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean of cases, whole groups (patients) resampled."""
-    groups = [(sum(values), len(values)) for values in gains.values()]
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(groups), size=(_RESAMPLES, len(groups)))
-    sums, counts = np.array(groups).T
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
 def against(rows: dict[int, list[Row]], base: dict[int, list[Row]], score: str) -> dict[str, list[float]]:
     """Return {group: differences of its cases}, each the mean over the seeds both have."""
     cases: dict[tuple[str, str, str], list[float]] = {}
@@ -149,8 +138,8 @@ def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, floa
             line[score] = {"mean": float(np.mean(means)), "by seed": means}
             for base in ("segmenter", "trained longer"):
                 if name != base and base in found and (gains := against(by_seed, found[base], score)):
-                    every = [gain for values in gains.values() for gain in values]
-                    line[score][f"minus {base}"] = {"mean": float(np.mean(every)), "interval": interval(gains)}
+                    mean, low, high, _ = bootstrap(list(gains.values()))
+                    line[score][f"minus {base}"] = {"mean": mean, "interval": (low, high)}
         lines.append(line)
     if not lines:
         raise SystemExit(f"{runs} holds no scored run yet")
@@ -158,7 +147,8 @@ def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, floa
     facts = {
         "config": config, "cases": len({row.case for row in rows}), "groups": len({row.group for row in rows}),
         "unit": rows[0].unit, "boundary band": rows[0].band, "step costs": costs, "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__), "interval": "95 % percentile bootstrap over groups of the mean over seeds",
+        "torch": str(torch.__version__),
+        "interval": "95 %, bootstrap over groups of the mean over seeds, as in segcgan compare",
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"refiners_{config}.json").write_text(json.dumps(facts | {"rows": lines}, indent=1))
