@@ -169,9 +169,10 @@ def test_info_lists_the_configs_of_the_wheel(image: Image) -> None:
     done = image("segcgan", "info")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split("\t") for line in done.stdout.splitlines()[1:]]
-    assert [line[0] for line in lines] == sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
+    ours = ROOT / "configs"
+    assert sorted(line[0] for line in lines) == sorted(str(p.relative_to(ours)) for p in ours.rglob("*.yaml"))
     (installed,) = image.root.glob("python/lib/*/site-packages/segcgan/configs")
-    assert {Path(line[2]).parent for line in lines} == {installed}
+    assert all(Path(line[2]) == installed / line[0] for line in lines)
 
 
 def test_every_file_of_configs_is_in_the_wheel_unchanged(image: Image) -> None:
