@@ -111,7 +111,7 @@ def _read(names: str, split: str) -> tuple[list[list[Row]], list[list[Object]], 
 def _said(what: str, tally: paired.Tally) -> str:
     return (
         f"of {tally.units} {what} {tally.better} better, {tally.worse} worse, {tally.harmed} harmed "
-        f"(IoU down by more than {HARM}; at most {tally.bound:.1%} with 95 % confidence)"
+        f"(IoU down by more than {HARM}; at most {tally.bound:.1%} with 95 % confidence if they were independent)"
     )
 
 
