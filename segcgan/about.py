@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segcgan.errors import SegcganError
-from segcgan.formats import ARCHIVED, READABLE, discover, open_case
+from segcgan.formats import ARCHIVED, READABLE, Rejected, discover, open_case
 from segcgan.formats.npz import address, contents
 
 HEADER = ["case", "format", "shape", "channels", "spacing", "note"]
@@ -62,8 +62,14 @@ def describe(path: Path) -> Listing:
         sizes = geometry.spacing if case.shape[0] > 1 else geometry.spacing[1:]
         spacing = " x ".join(f"{size:.4g}" for size in sizes) + f" {geometry.unit}"
         lines.append([source.name, source.format, shape, str(case.channels), spacing, _reference(geometry.crs)])
-    lines += [[item.path.name, "-", "", "", "", item.reason] for item in rejected]
+    lines += [[item.path.name, "-", "", "", "", _reason(item)] for item in rejected]
     return HEADER, lines, bad or not sources
+
+
+def _reason(item: Rejected) -> str:
+    if item.path.suffix == ".npz":
+        return f"a NumPy archive holds many pictures; see segcgan info {item.path} and name them in a manifest"
+    return item.reason
 
 
 def _stacks(path: Path) -> Listing:

@@ -5,6 +5,7 @@ a whole, once per process, because a compressed member has no shorter way to its
 """
 
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,9 @@ import numpy as np
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.errors import SegcganError
 from segcgan.formats import Source, png
+
+# What zipfile and NumPy raise on bad archives; the last two on encryption and on compressions Python does not know.
+DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,17 @@ class Stacked:
         return image, np.asarray(np.isfinite(image).all(0, keepdims=True))
 
     def __call__(self, window: Window) -> Array:
-        """Return label values (d, h, w) int32."""
-        return _picture(self.path)[None, ..., 0][window].astype(np.int32)
+        """Return label values (d, h, w) int32.
+
+        Raises:
+            SegcganError: a value is no whole number of 32 bits.
+        """
+        values = _picture(self.path)[None, ..., 0][window]
+        if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):  # NaN equals nothing
+            raise SegcganError(f"{self.path} holds fractions or NaN and labels are whole numbers; round or fill them")
+        if values.size and not -(2**31) <= values.min() <= values.max() < 2**31:
+            raise SegcganError(f"{self.path} holds labels beyond 32 bits; renumber them")
+        return values.astype(np.int32)
 
 
 def archive(path: Path) -> Path:
@@ -45,7 +58,7 @@ def address(path: Path) -> Source:
 
 
 def contents(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
-    """Return name, shape and dtype of the arrays in an archive, from their headers alone.
+    """Return name, shape and dtype of the arrays in an archive, from their headers alone; other files are passed over.
 
     Raises:
         SegcganError: it cannot be read.
@@ -53,16 +66,20 @@ def contents(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
     found = []
     try:
         with zipfile.ZipFile(path) as packed:
-            for entry in packed.namelist():
+            for entry in filter(_is_array, packed.namelist()):
                 with packed.open(entry) as stream:
                     version = np.lib.format.read_magic(stream)
                     old = version == (1, 0)
                     read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
                     shape, _, dtype = read(stream)
                 found.append((entry.removesuffix(".npy"), shape, dtype))
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise SegcganError(f"{path} cannot be read ({error}); it is damaged, so fetch it again") from error
     return found
+
+
+def _is_array(entry: str) -> bool:
+    return entry.endswith(".npy")
 
 
 def open_case(source: Source, orientation: str = "canonical") -> Case:
@@ -115,8 +132,8 @@ def _parts(path: Path) -> tuple[str, int]:
 def _members(file: Path, mtime: int, size: int) -> tuple[str, ...]:
     try:
         with np.load(file, allow_pickle=False) as found:
-            return tuple(found.files)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            return tuple(name.removesuffix(".npy") for name in filter(_is_array, found.zip.namelist()))
+    except DAMAGE as error:
         raise SegcganError(f"{file} cannot be read ({error}); it is damaged, so fetch it again") from error
 
 
@@ -125,8 +142,9 @@ def _stack(file: Path, member: str, mtime: int, size: int) -> Array:
     try:
         with np.load(file, allow_pickle=False) as found:
             stack = found[member]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise SegcganError(f"{file}: {member!r} cannot be read ({error}); save it without objects") from error
+    except DAMAGE as error:
+        cure = "save it without objects" if "Object arrays" in str(error) else "it is damaged, so fetch it again"
+        raise SegcganError(f"{file}: {member!r} cannot be read ({error}); {cure}") from error
     if stack.ndim not in (3, 4) or stack.dtype.kind not in "buif":
         cure = "pictures are numbers (N, H, W) or (N, H, W, C)"
         raise SegcganError(f"{file}: {member!r} is {stack.dtype} {stack.shape}; {cure}")

@@ -1,5 +1,7 @@
 """Pictures in an archive: found by address, read once, and mistakes in one sentence."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,54 @@ def test_a_broken_archive(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(SegcganError, match=r"x.npz cannot be read .* damaged, so fetch it again"):
         open_case(tmp_path / "x.npz#a/0")
+
+
+@pytest.mark.parametrize("place", range(0, 600, 60))
+def test_damage_inside_an_archive_is_one_sentence(tmp_path, place):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, images=np.random.default_rng(0).integers(0, 255, (2, 20, 20), np.uint8))
+    raw = bytearray(path.read_bytes())
+    raw[40 + place : 80 + place] = bytes(40)  # zlib, the CRC and the header of the array notice different ones
+    path.write_bytes(raw)
+    with pytest.raises(SegcganError, match="damaged, so fetch it again"):
+        open_case(tmp_path / "x.npz#images/0")
+
+
+def test_objects_are_told_from_damage(tmp_path):
+    np.savez(tmp_path / "x.npz", things=np.array([{}, 1], object))
+    with pytest.raises(SegcganError, match=r"'things' cannot be read .* save it without objects"):
+        open_case(tmp_path / "x.npz#things/0")
+
+
+def test_a_text_beside_the_arrays_is_passed_over(archive, capsys):
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("readme.txt", "hello")
+    assert open_case(archive.parent / "stack.npz#images/0").shape == (1, 8, 6)
+    with pytest.raises(SegcganError, match=r"holds no array 'readme.txt'; choose from bits, colour, images, names"):
+        open_case(archive.parent / "stack.npz#readme.txt/0")
+    assert main(["info", str(archive)]) == 0
+    assert "readme" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.nan, "holds fractions or NaN and labels are whole numbers; round or fill them"),
+        (0.5, "holds fractions or NaN and labels are whole numbers; round or fill them"),
+        (np.inf, "holds labels beyond 32 bits; renumber them"),
+        (2.0**31, "holds labels beyond 32 bits; renumber them"),
+    ],
+)
+def test_labels_are_whole_numbers(tmp_path, value, said):
+    labels = np.array([[[0, 1], [value, 3]]])
+    np.savez(tmp_path / "x.npz", labels=labels, images=np.zeros((1, 2, 2)))
+    case = open_case(tmp_path / "x.npz#images/0")
+    read = open_labels(tmp_path / "x.npz#labels/0", case)
+    np.testing.assert_array_equal(read((slice(0, 1), slice(0, 1), slice(0, 2))), [[[0, 1]]])  # as asked for only
+    with pytest.raises(SegcganError, match=said):
+        read(case.whole)
+
+
+def test_info_of_a_folder_says_where_to_look(archive, capsys):
+    assert main(["info", str(archive.parent)]) == 1
+    assert f"a NumPy archive holds many pictures; see segcgan info {archive}" in capsys.readouterr().out
