@@ -67,11 +67,12 @@ def ambiguity(samples: Array, raters: Array, classes: int) -> dict[str, float]:
     """Return all scores of one case by name; see ``CONVENTION``.
 
     Args:
-        samples: class indices (N, D, H, W), ``IGNORE`` where invalid.
+        samples: class indices (N, D, H, W), ``IGNORE`` where invalid; a pixel that is so in any mask counts in none.
         raters: class indices (R, D, H, W).
         classes: K.
     """
-    samples, raters = (np.where(each == IGNORE, 0, each) for each in (samples, raters))
+    known = (samples != IGNORE).all(0) & (raters != IGNORE).all(0)
+    samples, raters = (np.where(known, each, 0) for each in (samples, raters))
     return {
         "ged2": ged(samples, raters, classes),
         "matched_iou": matched_iou(samples, raters, classes),

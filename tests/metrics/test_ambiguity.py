@@ -1,5 +1,7 @@
 """Against values by hand; masks of four pixels."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,30 @@ def test_ignored_pixels_count_as_background():
     sample = np.array([[1, 1, 255, 255]], np.uint8)
     found = ambiguity(np.stack([sample, sample]), np.stack([TWO[None], TWO[None]]), 2)
     assert found == {"ged2": 0.0, "matched_iou": 1.0, "diversity": 0.0, "rater_diversity": 0.0}
+
+
+def test_what_is_invalid_in_a_sample_counts_for_no_rater():
+    sample, rater = np.array([[1, 255, 0, 0]], np.uint8), np.array([[1, 1, 0, 0]], np.uint8)
+    found = ambiguity(np.stack([sample, sample]), np.stack([rater, rater]), 2)
+    assert found == {"ged2": 0.0, "matched_iou": 1.0, "diversity": 0.0, "rater_diversity": 0.0}
+
+
+def test_nobody_sees_anything():
+    nothing = np.stack([EMPTY] * 4)
+    assert ged(nothing, nothing, 2) == ged(nothing, nothing, 2, biased=False) == diversity(nothing, 2) == 0
+    assert matched_iou(nothing[:3], nothing, 2) == 1
+
+
+def test_without_the_pairs_of_a_mask_with_itself_the_same_sets_are_below_0():
+    masks = np.stack([EMPTY, ALL])
+    # cross: two of four pairs at 1; either set: its two different masks at 1
+    assert ged(masks, masks, 2, biased=False) == pytest.approx(2 * 0.5 - 1 - 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_matching_is_the_best_of_all_permutations(seed):
+    rng = np.random.default_rng(seed)
+    samples, raters = rng.integers(0, 3, (3, 12)), rng.integers(0, 3, (2, 12))
+    iou = 1 - distances(np.repeat(samples, 2, 0), np.repeat(raters, 3, 0), 3)
+    best = max(np.mean([iou[i, j] for i, j in enumerate(order)]) for order in itertools.permutations(range(6)))
+    assert matched_iou(samples, raters, 3) == pytest.approx(best)
