@@ -135,7 +135,8 @@ class Scoreboard:
         for name, label in _DETECTION.items() if self.objects else ():
             lines.append([label, *(number(getattr(each, name), 4) for each in found)])
         for name, label in _SPREADS.items() if self.spreads else ():
-            mean = float(np.nanmean([spread[name] for spread in self.spreads.values()]))
+            values = [spread[name] for spread in self.spreads.values()]  # one sample has no diversity: NaN
+            mean = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
             lines.append([label, *(number(mean, 4) if variant == "refined" else "" for variant in variants)])
         return header, [line + [""] * (len(header) - len(line)) for line in lines]
 

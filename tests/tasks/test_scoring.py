@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
 from segcgan.metrics.blocks import Block
@@ -24,3 +26,11 @@ def test_a_case_that_two_processes_scored_has_its_objects_and_blocks_once(monkey
     assert [each.case for each in board.objects] == ["a", "b"]
     assert [each.column for each in board.blocks] == [0, 64]
     assert detection(board.objects).recall == 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_sample_has_no_diversity_and_no_warning():
+    board = Scoreboard(confusions={"a": {"coarse": np.eye(2), "refined": np.eye(2)}})
+    board.spreads = {"a": {"ged2": 0.5, "matched_iou": 0.25, "diversity": float("nan"), "rater_diversity": 0.125}}
+    shown = [line[1:3] for line in board.table()[1][-4:]]
+    assert shown == [["", "0.5000"], ["", "0.2500"], ["", "–"], ["", "0.1250"]]
