@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from segcgan.batch import collate
 from segcgan.classes import ClassSpec
+from segcgan.data.corruptions import Corruption
 from segcgan.data.labels import rater_bits
 from segcgan.data.manifest import open_rows, read_manifest
 from segcgan.data.normalisation import Normalisation
@@ -99,3 +100,17 @@ def test_bands_are_chosen_in_order(tmp_path):
     for bands, said in (([5], "names band 5, but"), ([0], "names band 0, but"), ([], "names no band, but")):
         with pytest.raises(SegcganError, match=f"data.images.bands {said} .* has bands 1 to 4"):
             case.with_bands(bands)
+
+
+def test_a_corrupted_coarse_mask_does_not_give_the_rater_away(case):
+    """It is made from a rater drawn anew: an empty target is met with a full coarse mask, and the other way round."""
+    dataset = PatchDataset(
+        [case], Sampling(patch=(40, 40), foreground=0.0), Normalisation(1), corruption=Corruption(), corrupted=1.0
+    )
+    drawn = [dataset[0, index] for index in range(120)]
+    empty = [bool((batch.target != 1).all()) for batch in drawn]
+    shown = [float(batch.coarse[0, 1].sum()) > 10 for batch in drawn]
+    with_mask = np.mean([s for s, e in zip(shown, empty, strict=True) if not e])
+    without = np.mean([s for s, e in zip(shown, empty, strict=True) if e])
+    assert sum(empty) > 15
+    assert abs(with_mask - without) < 0.3
