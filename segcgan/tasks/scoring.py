@@ -129,8 +129,8 @@ class Scoreboard:
 
     def table(self) -> Table:
         """Return the score table: header and lines."""
-        header, lines = table(summarise(self.rows, pool(self.confusions), pool(self.calibrations)))
-        variants = header[1 : 1 + len(self.confusions and pool(self.confusions))]
+        variants = pool(self.confusions)
+        header, lines = table(summarise(self.rows, variants, pool(self.calibrations)))
         found = [detection(each for each in self.objects if each.variant == variant) for variant in variants]
         for name, label in _DETECTION.items() if self.objects else ():
             lines.append([label, *(number(getattr(each, name), 4) for each in found)])

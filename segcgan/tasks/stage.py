@@ -92,8 +92,6 @@ class StageCLI(LightningCLI):
             more["trainer.default_root_dir"] = str(run.folder)
         try:
             self._build(args, more)
-        except SegcganError:
-            raise
         except (ArgumentError, ImportError, TypeError, ValueError, KeyError, OSError) as error:
             raise SegcganError(_cure(error, self._fetched())) from error
         self.datamodule.stage = stage
