@@ -183,16 +183,20 @@ class PatchDataset(Dataset[Batch]):
         found = self._positions(case)
         if len(found) and rng.random() < self.sampling.foreground:
             z, *centre = (int(v) for v in found[rng.integers(len(found))])
-            start = [
-                c - n // 2 + int(rng.integers(-n // 4, n // 4 + 1)) for c, n in zip(centre, extent, strict=True)
-            ]
-            start = [min(max(s, 0), max(n - e, 0)) for s, n, e in zip(start, case.shape[1:], extent, strict=True)]
+            start = [self._near(rng, c, n, e) for c, n, e in zip(centre, case.shape[1:], extent, strict=True)]
         else:
             z = int(rng.integers(case.shape[0]))
             start = [int(rng.integers(max(n - e, 0) + 1)) for n, e in zip(case.shape[1:], extent, strict=True)]
         # a case smaller than the patch sits in its middle
         start = [s if n >= e else (n - e) // 2 for s, n, e in zip(start, case.shape[1:], extent, strict=True)]
         return z, slice(start[0], start[0] + extent[0]), slice(start[1], start[1] + extent[1])
+
+    @staticmethod
+    def _near(rng: np.random.Generator, centre: int, length: int, extent: int) -> int:
+        """Draw a start, evenly, of those that keep ``centre`` in the middle half of the window where the case allows."""
+        most = max(length - extent, 0)
+        low, high = centre - 3 * extent // 4, centre - extent // 4
+        return int(rng.integers(min(max(low, 0), most), min(max(high, 0), most) + 1))
 
     def _positions(self, case: Case) -> Array:
         """Foreground positions (n, 3) of a case, found slice by slice on first use."""

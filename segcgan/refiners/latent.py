@@ -34,6 +34,9 @@ class LatentRefiner(Refiner):
     draws). Neither needs to see a whole image, so the reach is finite and windows fit together. A further sample costs
     three 1 x 1 convolutions. Cross entropy and KL are both nats of an image divided by its pixels.
 
+    Training sees posterior samples, prediction prior samples: where an image has one right answer, the posterior says
+    where its boundary is, and without it the boundary blurs. ``hybrid`` therefore trains prior samples as well.
+
     Args:
         channels: of the image, with 2.5-D context (C x slices).
         classes: K.
@@ -45,6 +48,8 @@ class LatentRefiner(Refiner):
         target_ce: cross entropy in nats per pixel to be reached; given, GECO (Rezende & Viola 2018) weighs the cross
             entropy instead of ``beta`` weighing the KL.
         boundary_weight: of the Sobel term.
+        hybrid: share of prior samples in the mask terms (Sohn et al., NeurIPS 2015); draws samples together, so 0 where
+            references disagree.
     """
 
     stochastic = True
@@ -63,13 +68,16 @@ class LatentRefiner(Refiner):
         warmup: int = 100,
         target_ce: float | None = None,
         boundary_weight: float = 5.0,
+        hybrid: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= hybrid <= 1:
+            raise SegcganError(f"refiner hybrid is {hybrid}; it must lie between 0 and 1")
         for name, value, least in (("latent", latent, 1), ("beta", beta, 0), ("warmup", warmup, 0)):
             if value < least:
                 raise SegcganError(f"refiner {name} is {value}; it must be at least {least}")
         self.latent, self.beta, self.warmup = latent, beta, warmup
-        self.target_ce, self.boundary_weight = target_ce, boundary_weight
+        self.target_ce, self.boundary_weight, self.hybrid = target_ce, boundary_weight, hybrid
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.posterior_encoder = Encoder(channels + 2 * classes + 1, width, levels)
         widths = self.encoder.widths
@@ -87,7 +95,7 @@ class LatentRefiner(Refiner):
         self.register_buffer("excess", torch.zeros(()))  # moving average of cross entropy - target
 
     def training_loss(self, batch: Batch, noise: Noise) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the terms dice, ce, sobel and kl of a posterior sample, and logits of a prior sample."""
+        """Return the terms dice, ce, sobel and kl, and logits of a prior sample."""
         features, prior, coarse = self._encode(batch)
         posterior, style = self._posterior(batch)
         size = tuple(prior.mean.shape[2:])
@@ -103,7 +111,12 @@ class LatentRefiner(Refiner):
             weight, terms["ce"] = 1.0, self._geco(terms["ce"], self.target_ce)
         terms["kl"] = weight * (nats / pixels).mean()
         self.steps += 1
-        return terms, self._draw(features, *self._prior_sample(prior, noise), coarse)
+        drawn = self._draw(features, *self._prior_sample(prior, noise), coarse)
+        if self.hybrid:
+            terms = {name: (1 - self.hybrid) * value for name, value in terms.items()}
+            for name, value in mask_terms(drawn, batch, self.boundary_weight).items():
+                terms[name] = terms[name] + self.hybrid * value
+        return terms, drawn
 
     def refine(self, batch: Batch, noise: Noise) -> Tensor:
         """Return one sample of logits (B, K, H, W)."""

@@ -68,6 +68,7 @@ class SegmentationTask(pl.LightningModule):
         if refiner is None and adversary is not None and adversary.trains == "refiner":
             cure = "add model.refiner, or let it train the segmenter (trains: segmenter)"
             raise SegcganError(f"model.adversary trains a refiner but there is none; {cure}")
+        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster in bf16
         self.trained = self._trained()  # a plain dictionary: these modules are registered already
         self.adversary = adversary
         self.automatic_optimization = self.rival is None

@@ -163,6 +163,16 @@ def test_windows_lie_inside_and_reach_every_corner(make_case):
     np.testing.assert_array_equal(corners.max(0), [24, 34])
 
 
+def test_windows_around_foreground_start_evenly_and_keep_it_in_their_middle_half(make_case):
+    x = np.broadcast_to(np.arange(60.0), (1, 1, 60, 60))
+    labels = np.zeros((1, 60, 60), np.uint8)
+    labels[0, 20, 10] = 1
+    data = dataset([make_case(x, labels=labels)], patch=(32, 32), foreground=1.0)
+    starts = np.array([int(data[0, i].image[0, 0, 0, 0]) for i in range(600)])
+    assert set(starts) == {0, 1, 2}  # 10 - 8 is the last that keeps 8 pixels on its left; none lies outside
+    assert np.bincount(starts).min() > 150
+
+
 def test_every_slice_and_class_is_found(make_case):
     labels = np.zeros((6, 24, 24), np.uint8)
     labels[2, 5, 5], labels[4, 20, 20] = 1, 2

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from segcgan.losses import mask_terms
 from segcgan.noise import Noise
 from segcgan.refiners import LatentRefiner
 from tests.refiners.conftest import batch
@@ -33,6 +34,20 @@ def test_the_kl_is_weighed_in_nats_per_image_and_warms_up():
     found = [loss(refiner, windows)["kl"].item() for _ in range(6)]
     full = 2.0 * float(refiner.diagnostics["kl_nats"]) / 32**2
     assert found == pytest.approx([full * share for share in (0.25, 0.5, 0.75, 1, 1, 1)], rel=1e-4)
+
+
+def test_the_hybrid_objective_mixes_the_terms_of_posterior_and_prior_samples():
+    windows, found = batch(32, count=2), {}
+    for hybrid in (0.0, 0.25, 1.0):
+        refiner = make(hybrid=hybrid, warmup=0)
+        torch.nn.init.normal_(refiner.head[-1].weight)
+        found[hybrid], drawn = refiner.training_loss(windows, Noise(0, 0, windows))
+    assert found[1.0]["kl"] == 0
+    for name, value in mask_terms(drawn, windows, 5.0).items():
+        torch.testing.assert_close(found[1.0][name], value)
+        assert abs(value - found[0.0][name]) > 1e-3
+    for name, value in found[0.25].items():
+        torch.testing.assert_close(value, 0.75 * found[0.0][name] + 0.25 * found[1.0][name])
 
 
 def test_cells_without_a_scored_pixel_cost_no_nats():
