@@ -168,8 +168,11 @@ def main() -> None:
     torch.set_num_threads(1)
     names = ("numpy", "scipy", "monai", "torch", "surface-distance-based-measures")
     about = {
-        "size": list(args.size), "spacing_mm": list(SPACING), "tolerance_mm": TOLERANCE,
-        "python": platform.python_version(), **{name: version(name) for name in names},
+        "size": list(args.size),
+        "spacing_mm": list(SPACING),
+        "tolerance_mm": TOLERANCE,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
     }
     data = json.loads(args.output.read_text()) if args.output.is_file() and not args.fresh else {}
     if data.get("about") != about:
@@ -182,13 +185,18 @@ def main() -> None:
 
     size = f"{args.size[1]} x {args.size[2]} x {args.size[0]}"
     print(f"{size}, spacing {SPACING} mm, tolerance {TOLERANCE:g} mm, one thread, median of {args.rounds} rounds")
-    print(f"{'case':18}{'voxels ms':>10}{'MONAI ms':>10}{'ratio (least)':>15}"
-          f"{'surfels ms':>12}{'s-d ms':>9}{'ratio (least)':>15}")
+    print(
+        f"{'case':18}{'voxels ms':>10}{'MONAI ms':>10}{'ratio (least)':>15}"
+        f"{'surfels ms':>12}{'s-d ms':>9}{'ratio (least)':>15}"
+    )
     for name in CASES:
         measure(name, tuple(args.size), args.rounds, data["rounds"].setdefault(name, []), save)
         cells = list(summary(data["rounds"][name]).values())
-        print(f"{name:18}{cells[0]:10.0f}{cells[1]:10.0f}{cells[4]:9.1f} ({cells[5]:.1f})"
-              f"{cells[2]:12.0f}{cells[3]:9.0f}{cells[6]:9.1f} ({cells[7]:.1f})", flush=True)
+        print(
+            f"{name:18}{cells[0]:10.0f}{cells[1]:10.0f}{cells[4]:9.1f} ({cells[5]:.1f})"
+            f"{cells[2]:12.0f}{cells[3]:9.0f}{cells[6]:9.1f} ({cells[7]:.1f})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

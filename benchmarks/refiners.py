@@ -34,7 +34,9 @@ from segcgan.parts import build
 from segcgan.runs import Run, load
 from segcgan.segmenters import segmenter_loss
 
-REFINERS = {"residual": [], "cGAN": ["--config", "refiners/cgan.yaml"], "VAE": ["--config", "refiners/vae.yaml"]}
+REFINERS = {"residual": "residual", "cGAN": "cgan", "VAE": "vae"}  # configs/refiners/*.yaml
+# where references disagree, nothing may draw samples together
+APART = {"cGAN": ["--model.refiner.init_args.boundary_weight=0"], "VAE": ["--model.refiner.init_args.hybrid=0"]}
 
 
 def run_of(runs: Path, name: str, overlay: str = "") -> Run | None:
@@ -46,7 +48,8 @@ def run_of(runs: Path, name: str, overlay: str = "") -> Run | None:
 
 def train(runs: Path, config: str, words: list[str], overlay: str = "") -> Run:
     """Train one row unless it is trained, and score its test split unless it is scored."""
-    words = ["--config", f"{config}.yaml", *words, f"--plan.runs={runs}"]
+    layers = ["--config", f"{config}.yaml", *(["--config", f"refiners/{overlay}.yaml"] if overlay else [])]
+    words = [*layers, *words, f"--plan.runs={runs}"]
     if (run := run_of(runs, config, overlay)) is None:
         if segcgan(["fit", *words]):
             raise SystemExit(f"training in {runs} failed")
@@ -106,11 +109,11 @@ def long_epochs(run: Run, cost: float) -> int:
 def train_all(config: str, seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> dict[str, Any]:
     """Train and score every row of one seed; return where each is."""
     base = [f"--seed_everything={seed}", *extra]
-    found = {"residual": train(runs / "refiners", config, base)}
-    behind = f"--plan.segmenter_from={found['residual'].folder}"
-    for name in ("cGAN", "VAE"):
-        words, overlay = REFINERS[name], Path(REFINERS[name][1]).stem
-        found[name] = train(runs / "refiners", config, [*words, *base, behind], overlay)
+    found: dict[str, Run] = {}
+    for name, overlay in REFINERS.items():
+        behind = [f"--plan.segmenter_from={found['residual'].folder}"] if found else []
+        more = APART.get(name, []) if "raters" in config else []
+        found[name] = train(runs / "refiners", config, [*base, *behind, *more], overlay)
     if not costs:
         costs |= step_costs({name: found[name] for name in REFINERS})
         print("cost of a step, in steps of the segmenter:", {k: round(v, 2) for k, v in costs.items()}, flush=True)

@@ -1,7 +1,7 @@
 """What the runs of benchmarks/refiners.py scored, as a table and as JSON."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,33 @@ from scipy import ndimage
 from segcgan.case import IGNORE
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
+from segcgan.metrics.blocks import Block, block_differences, read_blocks, score_blocks, write_blocks
 from segcgan.metrics.cases import Row, read_rows, score_case, write_rows
-from segcgan.metrics.comparison import bootstrap
+from segcgan.metrics.comparison import Difference, by_case, differences
 from segcgan.runs import Run, load
 from segcgan.segmenters import Ensemble
 from segcgan.tasks.stage import StageCLI
 
 RESULTS = Path(__file__).parent / "results"
 SCORES = {"dice": "Dice", "iou": "IoU", "boundary_iou": "Boundary IoU", "hd95": "HD95"}
+SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
+BASES = ("segmenter", "trained longer")
+
+
+@dataclass
+class Scored:
+    """A row of the table: {seed: what its masks scored}, and what they are called there."""
+
+    variant: str
+    rows: dict[int, list[Row]] = field(default_factory=dict)
+    blocks: dict[int, list[Block]] = field(default_factory=dict)
+    spreads: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, seed: int, cases: Path, spreads: dict[str, float] | None = None) -> None:
+        """Read what was scored with one seed."""
+        self.rows[seed] = [row for row in read_rows(cases) if row.variant == self.variant]
+        self.blocks[seed] = read_blocks(cases.with_name(cases.name.replace("cases_", "blocks_")))
+        self.spreads[seed] = spreads or {}
 
 
 def finished(base: Path) -> Run | None:
@@ -28,18 +47,18 @@ def finished(base: Path) -> Run | None:
     return next((run for run in reversed(found) if run.finished("chain")), None)
 
 
-def other_rows(seed: Path, config: str) -> dict[str, list[Row]]:
+def other_rows(seed: Path, config: str) -> dict[str, Path]:
     """Score, once, what is no run of its own: the mean of two segmenters, and post-processing chosen by validation."""
-    first, second = finished(seed / "refiners" / config), finished(seed / "second" / config)
+    first, second = finished(seed / "refiners" / f"{config}+residual"), finished(seed / "second" / config)
     if first is None or second is None:
         return {}
-    files = {"mean of two": seed / "mean_of_two.csv", "post-processed": seed / "post_processed.csv"}
+    files = {"mean of two": seed / "cases_mean_of_two.csv", "post-processed": seed / "cases_post_processed.csv"}
     if not all(path.is_file() for path in files.values()):
         cli = StageCLI(["--config", str(first.folder / "config.yaml")], "chain")
         cli.datamodule.setup()
-        for name, rows in zip(files, (_mean_of_two(cli, first, second), _post_processed(cli, first)), strict=True):
-            write_rows(files[name], rows)
-    return {name: read_rows(path) for name, path in files.items()}
+        _score(cli, files["mean of two"], _coarse(cli, first, "test", [second]))
+        _score(cli, files["post-processed"], _post_processed(cli, first))
+    return files
 
 
 def _coarse(cli: StageCLI, run: Run, split: str, others: list[Run] = []) -> list[tuple[Any, Any]]:  # noqa: B006
@@ -50,18 +69,23 @@ def _coarse(cli: StageCLI, run: Run, split: str, others: list[Run] = []) -> list
     return [(case, predict_case(case, chain, MemoryStore()).read("coarse", case.whole)) for case in cases]
 
 
-def _score(cli: StageCLI, case: Any, mask: Any) -> list[Row]:
-    known = mask != IGNORE
+def _rows(cli: StageCLI, case: Any, mask: Any, blocks: list[Block]) -> list[Row]:
+    data, known = cli.datamodule, mask != IGNORE
     masks = {"reference": case.read_reference(case.whole), "coarse": np.where(known, mask, 0)}
-    data = cli.datamodule
+    scored = known & (masks["reference"] != IGNORE)
+    names = [spec.name for spec in data.classes]
+    blocks += score_blocks(case.name, masks, names, scored, case.geometry.spacing, data.boundary)
     return score_case(case.name, masks, data.classes, case.geometry, data.boundary, group=case.group, valid=known)[0]
 
 
-def _mean_of_two(cli: StageCLI, first: Run, second: Run) -> list[Row]:
-    return [row for case, mask in _coarse(cli, first, "test", [second]) for row in _score(cli, case, mask)]
+def _score(cli: StageCLI, path: Path, masks: list[tuple[Any, Any]]) -> None:
+    blocks: list[Block] = []
+    rows = [row for case, mask in masks for row in _rows(cli, case, mask, blocks)]
+    write_blocks(path.with_name(path.name.replace("cases_", "blocks_")), blocks)
+    write_rows(path, rows)
 
 
-def _post_processed(cli: StageCLI, run: Run) -> list[Row]:
+def _post_processed(cli: StageCLI, run: Run) -> list[tuple[Any, Any]]:
     def change(mask: Any, largest: bool, fill: bool) -> Any:
         out = mask.copy()
         for index in range(1, len(cli.datamodule.classes)):
@@ -78,86 +102,101 @@ def _post_processed(cli: StageCLI, run: Run) -> list[Row]:
     validation = _coarse(cli, run, "val")
 
     def value(largest: bool, fill: bool) -> float:
-        rows = [row for case, mask in validation for row in _score(cli, case, change(mask, largest, fill))]
+        rows = [row for case, mask in validation for row in _rows(cli, case, change(mask, largest, fill), [])]
         return float(np.nanmean([(row.iou + row.boundary_iou) / 2 for row in rows]))
 
     best = max(((a, b) for a in (False, True) for b in (False, True)), key=lambda options: value(*options))
     (run.folder / "post_processing.json").write_text(json.dumps(dict(zip(("largest", "fill"), best, strict=True))))
-    return [row for case, mask in _coarse(cli, run, "test") for row in _score(cli, case, change(mask, *best))]
+    return [(case, change(mask, *best)) for case, mask in _coarse(cli, run, "test")]
 
 
-def collect(config: str, seeds: list[int], runs: Path) -> dict[str, dict[int, list[Row]]]:
-    """Return {row of the table: {seed: its rows}} of what is there."""
-    found: dict[str, dict[int, list[Row]]] = {}
-
-    def add(name: str, seed: int, rows: list[Row], variant: str) -> None:
-        found.setdefault(name, {})[seed] = [row for row in rows if row.variant == variant]
-
+def collect(config: str, seeds: list[int], runs: Path) -> dict[str, Scored]:
+    """Return {row of the table: what it scored} of what is there."""
+    found: dict[str, Scored] = {}
     for seed in seeds:
         place = runs / f"seed_{seed}"
         for name, base, variants in (
-            ("segmenter", place / "refiners" / config, ("coarse",)),
+            ("segmenter", place / "refiners" / f"{config}+residual", ("coarse",)),
             ("trained longer", place / "longer" / config, ("coarse",)),
-            ("+ residual", place / "refiners" / config, ("refined", "chosen")),
+            ("+ residual", place / "refiners" / f"{config}+residual", ("refined", "chosen")),
             ("+ cGAN", place / "refiners" / f"{config}+cgan", ("refined", "chosen")),
             ("+ VAE", place / "refiners" / f"{config}+vae", ("refined", "chosen")),
         ):
             run = finished(base)
-            path = None if run is None else run.folder / "cases_test.csv"
-            for variant in variants if path is not None and path.is_file() else ():
+            if run is None or not (run.folder / "cases_test.csv").is_file():
+                continue
+            for variant in variants:
                 words = {"refined": ", no gate", "chosen": ", gate"}.get(variant, "")
-                add(name + words, seed, read_rows(path), variant)  # type: ignore[arg-type]
-        for name, rows in other_rows(place, config).items():
-            add(name, seed, rows, "coarse")
+                row = found.setdefault(name + words, Scored(variant))
+                row.add(seed, run.folder / "cases_test.csv", _spreads(run) if variant == "refined" else None)
+        for name, path in other_rows(place, config).items():
+            found.setdefault(name, Scored("coarse")).add(seed, path)
     return found
 
 
-def against(rows: dict[int, list[Row]], base: dict[int, list[Row]], score: str) -> dict[str, list[float]]:
-    """Return {group: differences of its cases}, each the mean over the seeds both have."""
-    cases: dict[tuple[str, str, str], list[float]] = {}
-    for seed in rows.keys() & base.keys():
-        other = {(row.case, row.class_name): getattr(row, score) for row in base[seed]}
-        for row in rows[seed]:
-            gain = getattr(row, score) - other[row.case, row.class_name]
-            if gain == gain:
-                cases.setdefault((row.group, row.case, row.class_name), []).append(gain)
-    groups: dict[str, list[float]] = {}
-    for (group, _, _), gains in cases.items():
-        groups.setdefault(group, []).append(float(np.mean(gains)))
-    return groups
+def _spreads(run: Run) -> dict[str, float]:
+    """How samples match several references, if the set has them."""
+    header, lines = json.loads((run.folder / "scores_test.json").read_text())["table"]
+    column = header.index("refined")
+    return {key: float(line[column]) for start, key in SPREADS.items() for line in lines if line[0].startswith(start)}
+
+
+def against(row: Scored, base: Scored) -> dict[str, Difference]:
+    """Compare as ``segcgan compare`` does: means over common seeds, resampled by group; by block in a single scene."""
+    seeds = sorted(row.rows.keys() & base.rows.keys())
+    if not seeds:
+        return {}
+    first, second = (by_case([each.rows[s] for s in seeds], each.variant, "") for each in (base, row))
+    groups = {each.case: each.group for each in row.rows[seeds[0]]}
+    found = differences(first, second, groups)
+    if len(set(groups.values())) == 1:
+        blocks = [[each.blocks[s] for s in seeds] for each in (base, row)]
+        found = block_differences(*blocks, (base.variant, row.variant))
+    return {each.score: each for each in found}
 
 
 def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, float]) -> None:
     """Print the table and write ``results/refiners_<config>.json``."""
     found = collect(config, seeds, runs)
-    lines: list[dict[str, Any]] = []
-    for name, by_seed in found.items():
-        line: dict[str, Any] = {"row": name, "seeds": sorted(by_seed)}
-        for score in SCORES:
-            means = [float(np.nanmean([getattr(row, score) for row in rows])) for rows in by_seed.values()]
-            line[score] = {"mean": float(np.mean(means)), "by seed": means}
-            for base in ("segmenter", "trained longer"):
-                if name != base and base in found and (gains := against(by_seed, found[base], score)):
-                    mean, low, high, _ = bootstrap(list(gains.values()))
-                    line[score][f"minus {base}"] = {"mean": mean, "interval": (low, high)}
-        lines.append(line)
-    if not lines:
+    if not found:
         raise SystemExit(f"{runs} holds no scored run yet")
-    rows = next(iter(next(iter(found.values())).values()))
+    lines: list[dict[str, Any]] = []
+    for name, scored in found.items():
+        line: dict[str, Any] = {"row": name, "seeds": sorted(scored.rows)}
+        for score in SCORES:
+            line[score] = _over_seeds([[getattr(row, score) for row in rows] for rows in scored.rows.values()])
+        for score in next(iter(scored.spreads.values())):
+            line[score] = _over_seeds([[spread[score]] for spread in scored.spreads.values()])
+        for base in BASES:
+            for score, gain in against(scored, found[base]).items() if name != base and base in found else ():
+                if score in SCORES:
+                    values = {"mean": gain.mean, "interval": (gain.low, gain.high), "p": gain.p, "units": gain.groups}
+                    line[score][f"minus {base}"] = values
+        lines.append(line)
+    rows = next(iter(next(iter(found.values())).rows.values()))
+    groups = len({row.group for row in rows})
     facts = {
-        "config": config, "cases": len({row.case for row in rows}), "groups": len({row.group for row in rows}),
+        "config": config, "cases": len({row.case for row in rows}), "groups": groups,
         "unit": rows[0].unit, "boundary band": rows[0].band, "step costs": costs, "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
-        "interval": "95 %, bootstrap over groups of the mean over seeds, as in segcgan compare",
+        "interval": "95 %, bootstrap over " + ("groups" if groups > 1 else "blocks") + " of the mean over seeds",
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"refiners_{config}.json").write_text(json.dumps(facts | {"rows": lines}, indent=1))
-    print(f"{config}: {facts['cases']} test cases of {facts['groups']} groups; step costs {costs}")
-    print("| row | seeds | " + " | ".join(SCORES.values()) + " | Dice − longer [95 %] | Boundary IoU − longer [95 %] |")
-    print("|---" * (len(SCORES) + 4) + "|")
+    print(f"{config}: {facts['cases']} test cases of {groups} groups; step costs {costs}")
+    spreads = [key for key in SPREADS.values() if any(key in line for line in lines)]
+    heads = ["row", "seeds", *SCORES.values(), *spreads]
+    heads += [f"{SCORES[score]} − {base} [95 %]" for base in BASES for score in ("dice", "boundary_iou")]
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for line in lines:
-        cells = [f"{line[score]['mean']:.3f}" for score in SCORES]
-        for score in ("dice", "boundary_iou"):
-            gain = line[score].get("minus trained longer")
-            cells.append("" if gain is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(gain["mean"], *gain["interval"]))
-        print(f"| {line['row']} | {len(line['seeds'])} | " + " | ".join(cells) + " |")
+        cells = [line["row"], str(len(line["seeds"]))]
+        cells += [f"{line[score]['mean']:.3f}" if score in line else "" for score in (*SCORES, *spreads)]
+        gains = [line[score].get(f"minus {base}") for base in BASES for score in ("dice", "boundary_iou")]
+        cells += ["" if g is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(g["mean"], *g["interval"]) for g in gains]
+        print("| " + " | ".join(cells) + " |")
+
+
+def _over_seeds(values: list[list[float]]) -> dict[str, Any]:
+    """Mean over cases of every seed, and over seeds."""
+    means = [float(np.nanmean(each)) for each in values]
+    return {"mean": float(np.mean(means)), "by seed": means}
