@@ -34,7 +34,7 @@ def layered(paths: list[Path]) -> Iterator[Path]:
         return
     merged: dict[str, Any] = {}
     for path in paths:
-        merged = _merge(merged, read_config(path))
+        merged = _with_channels(_merge(merged, read_config(path)), merged)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / f"{'+'.join(path.stem for path in paths)}.yaml"
         whole.write_text(yaml.safe_dump(merged, sort_keys=False), encoding="utf-8")
@@ -46,6 +46,15 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         found[key] = _over(below.get(key), value)
     return found
+
+
+def _with_channels(config: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Give a segmenter that replaces another one its number of channels."""
+    new, old = ((layer.get("model") or {}).get("segmenter") for layer in (config, below))
+    if (channels := _channels(old)) is not None and _channels(new) is None:
+        for key, value in _parse(list(_missing("model.segmenter", new, {"in_channels": channels}))).items():
+            _set(config, key, value)
+    return config
 
 
 def _over(old: Any, value: Any) -> Any:

@@ -11,7 +11,7 @@ from segcgan.tasks.checks import check_config
 from segcgan.tasks.settings import completions, layered, read_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-OVERLAYS = sorted((CONFIGS / "regularisers").glob("*.yaml"))
+OVERLAYS = sorted(CONFIGS.glob("*/*.yaml"))
 BASES = sorted(CONFIGS.glob("*.yaml"))
 NET = {"class_path": "torch.nn.Conv2d", "init_args": {"in_channels": 3, "out_channels": 4, "kernel_size": 1}}
 CLASSES = [{"name": str(value), "values": [value]} for value in range(4)]
@@ -26,7 +26,7 @@ def merged(folder: Path, *contents: dict) -> dict:
 
 
 @pytest.mark.parametrize(("base", "over"), itertools.product(BASES, OVERLAYS), ids=lambda path: path.stem)
-def test_every_regulariser_goes_with_every_config(base: Path, over: Path) -> None:
+def test_every_overlay_goes_with_every_config(base: Path, over: Path) -> None:
     with layered([base, over]) as whole:
         found = check_config(whole, completions(whole, []))
     assert found["model"]["lr"] == read_config(base)["model"]["lr"]
@@ -38,7 +38,7 @@ def test_the_header_of_an_overlay_says_what_it_needs(path: Path) -> None:
     assert lines[0].startswith(f"# {path.stem}: ")
     for line, word in zip(lines[1:4], ("data:", "command:", "shrink:"), strict=True):
         assert line.startswith(f"# {word}")
-    assert f"--config regularisers/{path.name}" in lines[2]
+    assert f"--config {path.parent.name}/{path.name}" in lines[2]
 
 
 def test_a_wrapper_takes_the_part_below_and_applied_twice_wraps_once(tmp_path: Path) -> None:
@@ -86,6 +86,17 @@ def test_channels_and_classes_are_filled_in_where_they_are_missing(tmp_path: Pat
     assert key == "--model.regularisers"
     filled = {"class_path": "segcgan.priors.MaskAutoencoder", "init_args": {"classes": 4}}
     assert json.loads(parts) == [entropy, {"class_path": shape["class_path"], "init_args": {"prior": filled}}]
+
+
+def test_a_segmenter_that_replaces_another_keeps_its_channels(tmp_path: Path) -> None:
+    unet, former = ({"class_path": f"segmentation_models_pytorch.{name}"} for name in ("Unet", "Segformer"))
+    old = unet | {"init_args": {"in_channels": 7, "encoder_depth": 4}}
+    found = merged(tmp_path, {"model": {"segmenter": old}}, {"model": {"segmenter": former}})["model"]["segmenter"]
+    assert found == former | {"init_args": {"in_channels": 7}}
+    said = former | {"init_args": {"in_channels": 3}}
+    assert merged(tmp_path, {"model": {"segmenter": old}}, {"model": {"segmenter": said}})["model"]["segmenter"] == said
+    other = {"class_path": "torch.nn.Identity"}  # has no such argument
+    assert merged(tmp_path, {"model": {"segmenter": old}}, {"model": {"segmenter": other}})["model"]["segmenter"] == other
 
 
 def test_nothing_is_filled_in_where_nothing_is_missing(tmp_path: Path) -> None:
