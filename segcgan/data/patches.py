@@ -193,7 +193,7 @@ class PatchDataset(Dataset[Batch]):
 
     @staticmethod
     def _near(rng: np.random.Generator, centre: int, length: int, extent: int) -> int:
-        """Draw a start, evenly, of those that keep ``centre`` in the middle half of the window where the case allows."""
+        """Draw a start, evenly, of those that keep ``centre`` in the window's middle half if the case allows."""
         most = max(length - extent, 0)
         low, high = centre - 3 * extent // 4, centre - extent // 4
         return int(rng.integers(min(max(low, 0), most), min(max(high, 0), most) + 1))

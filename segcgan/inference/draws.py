@@ -40,7 +40,7 @@ class Draws:
                 raise ValueError(f"there is no extra layer {name!r}; choose from {', '.join(EXTRA)}")
         self._chain, self._seed, self._extra = chain, seed, [name for name in EXTRA if name in extra]
         self._count = samples if chain.refiner is not None and chain.refiner.stochastic else 1
-        self._size = tuple(c + 2 * h for c, h in zip(plan.core, plan.halo, strict=True))
+        self._size = plan.tile
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Return (B, C, h, w) by name: "probability" and the extra layers, for tiles with halo."""

@@ -15,6 +15,7 @@ from segcgan.case import IGNORE, Array, Case, Window
 from segcgan.chain import Chain
 from segcgan.data.patches import network_input, planes
 from segcgan.errors import SegcganError
+from segcgan.inference.canvas import SEAM, Canvas
 from segcgan.inference.coarse import CoarseSource, GivenCoarse, SegmentedCoarse
 from segcgan.inference.draws import Draws, shares
 from segcgan.inference.store import Store
@@ -48,7 +49,17 @@ class Outcome:
     @property
     def layers(self) -> list[str]:
         """Names of the layers that can be read."""
-        return list(self.store.get(0))
+        return [name for name in self.store.get(0) if name != SEAM]
+
+    @property
+    def seam(self) -> float:
+        """How much windows of a refiner of unbounded reach disagree where they overlap: root mean square of the
+        probability's deviation from its blend, in the worst class; NaN where tiles fit or there is only one."""
+        if not self.plan.blended:
+            return float("nan")
+        found = [self.store.get(index).get(SEAM, np.zeros(2)) for index in range(len(self.plan.strips))]
+        squares, pixels = np.sum(found, axis=0)
+        return float(np.sqrt(squares / pixels)) if pixels else float("nan")
 
     def read(self, layer: str, window: Window) -> Array:
         """Read a layer of the finished strips.
@@ -103,15 +114,14 @@ def predict_case(
         msg = f"{case.path} has {case.channels} channel(s) but {trained}; give such images"
         raise SegcganError(msg)
     plan = make_plan(case, chain.sampling, chain.refiner, windows)
-    halo = plan.halo[0] if plan.axis == 1 else 0
     draws = Draws(chain, plan, samples, seed, extra)
     source: CoarseSource | None = None
     evidence = np.zeros(0)
     for index, (start, stop) in enumerate(plan.strips):
         if not store.has(index):
             if source is None:
-                source = _source(case, chain, plan, windows.batch, start - halo)
-            source.forget(start - halo)
+                source = _source(case, chain, plan, windows.batch, start - plan.margin)
+            source.forget(start - plan.margin)
             store.put(index, _strip(case, chain, plan, source, (start, stop), windows.batch, draws))
         if chain.gate is not None and chain.refiner is not None:
             layers = store.get(index)
@@ -153,41 +163,34 @@ def _strip(
     layers = {"coarse": labels, "p_coarse": encoded}
     if chain.refiner is None:
         return layers | shares(draws.certain(coarse), valid)
-    found = {"probability": coarse.copy()} | draws.empty(valid.shape)
-    for tiles in batches(_tiles(whole, plan, valid), batch):
+    canvas = Canvas({"probability": coarse.copy()} | draws.empty(valid.shape), whole, plan)
+    for tiles in batches(_tiles(whole, plan, valid, case.shape), batch):
         items = [_tile_input(case, chain, plan, source, tile) for tile in tiles]
-        for name, values in draws(collate(items)).items():
-            _place(found[name], whole, plan, tiles, values.numpy())
+        canvas.place(tiles, {name: values.numpy() for name, values in draws(collate(items)).items()})
+    found = canvas.finish(valid)
+    layers |= {SEAM: found.pop(SEAM)} if SEAM in found else {}
     warmth = chain.temperatures.get("refined", 1.0)
     layers["refined"], layers["p_refined"] = _encode(found.pop("probability"), valid, warmth)
     return layers | shares(found, valid)
 
 
-def _place(field: Array, window: Window, plan: Plan, tiles: list[tuple[int, int, int]], values: Array) -> None:
-    """Copy tiles without their halo into a field (C, d, h, w) that begins where ``window`` does."""
-    top, left = plan.halo
-    for (z, y, x), p in zip(tiles, values, strict=True):
-        z0, y0, x0 = z - window[0].start, y - window[1].start, x - window[2].start
-        height = min(plan.core[0], field.shape[2] - y0)
-        width = min(plan.core[1], field.shape[3] - x0)
-        field[:, z0, y0 : y0 + height, x0 : x0 + width] = p[:, top : top + height, left : left + width]
-
-
-def _tiles(window: Window, plan: Plan, valid: Array) -> Iterator[tuple[int, int, int]]:
-    """Yield (z, y, x) where refiner tiles with any valid pixel start."""
-    height, width = plan.core
+def _tiles(window: Window, plan: Plan, valid: Array, shape: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:
+    """Yield (z, y, x) where refiner tiles start, without their halo, that any valid pixel of the window depends on."""
+    (height, width), (top, left) = plan.core, plan.halo if plan.blended else (0, 0)
+    more = height if plan.blended and plan.axis == 1 else 0  # tiles of the strips before and after reach over
     for z in range(window[0].start, window[0].stop):
-        for y in range(window[1].start, window[1].stop, height):
+        for y in range(max(window[1].start - more, 0), min(window[1].stop + more, shape[1]), height):
             for x in range(window[2].start, window[2].stop, width):
                 y0, x0 = y - window[1].start, x - window[2].start
-                if valid[z - window[0].start, y0 : y0 + height, x0 : x0 + width].any():
+                rows = slice(max(y0 - top, 0), max(y0 + height + top, 0))
+                if valid[z - window[0].start, rows, max(x0 - left, 0) : x0 + width + left].any():
                     yield z, y, x
 
 
 def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile: tuple[int, int, int]) -> Batch:
     z, y, x = tile
     (top, left), (height, width) = plan.halo, plan.core
-    rows, columns = slice(y - top, y + height + top), slice(x - left, x + width + left)
+    rows, columns = slice(y - top, y - top + plan.tile[0]), slice(x - left, x - left + plan.tile[1])
     inner, border = plan.network_core, plan.network_halo
     size = (inner[0] + 2 * border, inner[1] + 2 * border)
     raw = case.read(planes(z, rows, columns, chain.sampling.context))

@@ -45,7 +45,8 @@ class Wish:
 class Prediction:
     """One row of predictions.csv.
 
-    ``status`` is ok, failed or skipped (no image); ``mask`` says which mask was kept and ``reason`` why.
+    ``status`` is ok, failed or skipped (no image); ``mask`` says which mask was kept and ``reason`` why; ``seam`` how
+    much windows of a refiner of unbounded reach disagree (:attr:`segcgan.inference.engine.Outcome.seam`).
     """
 
     case: str
@@ -54,6 +55,7 @@ class Prediction:
     mask: str = ""
     reason: str = ""
     seconds: float = 0.0
+    seam: str = ""  # empty where there is none
     files: str = ""
     tag: str = ""  # of image, weights and settings
 
@@ -139,6 +141,7 @@ def _predict(
             progress=progress,
         )
         files = write_outputs(outcome, output, chain.classes, chain.refiner is not None, wish.uncertainty)
+        row.seam = "" if outcome.seam != outcome.seam else f"{outcome.seam:.2g}"
         store.close()
     except (SegcganError, OSError, RuntimeError, ValueError, MemoryError) as error:
         row.reason = " ".join(str(error).split()) or type(error).__name__
@@ -186,6 +189,4 @@ def _tag(found: Source, chain: Chain, wish: Wish) -> str:
 
 
 def _still_good(row: Prediction, tag: str, output: Path) -> bool:
-    return (
-        row.status == "ok" and row.tag == tag and all((output / name).is_file() for name in row.files.split(";"))
-    )
+    return row.status == "ok" and row.tag == tag and all((output / name).is_file() for name in row.files.split(";"))

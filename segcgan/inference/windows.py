@@ -15,8 +15,6 @@ from segcgan.refiners import Refiner
 
 T = TypeVar("T")
 
-_DEFAULT_HALO = 64  # pixels, for refiners of unbounded reach
-
 
 @dataclass(frozen=True)
 class Windows:
@@ -47,6 +45,8 @@ class Plan:
         halo: (rows, columns) around it.
         network_core: ``core`` in pixels of the network, which differ when images are resampled.
         network_halo: ``halo`` in pixels of the network. Both are multiples of the refiner's stride.
+        blended: the refiner's reach is unbounded: tiles with their halo are windows as in training, and all of each is
+            used.
     """
 
     axis: int
@@ -57,6 +57,19 @@ class Plan:
     halo: tuple[int, int]
     network_core: tuple[int, int]
     network_halo: int
+    blended: bool = False
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """(height, width) of a tile with its halo."""
+        return self.core[0] + 2 * self.halo[0], self.core[1] + 2 * self.halo[1]
+
+    @property
+    def margin(self) -> int:
+        """How far beyond a strip, along the slow axis, its tiles reach."""
+        if self.axis == 0:
+            return 0
+        return self.halo[0] + (self.core[0] if self.blended else 0)
 
 
 def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: Windows) -> Plan:
@@ -65,14 +78,17 @@ def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: 
     axis, length = slow_axis(case), case.shape[slow_axis(case)]
     starts = [window_starts(n, w, windows.overlap) for n, w in zip(case.shape[1:], size, strict=True)]
     stride = refiner.stride if refiner is not None else 1
-    reach = 0 if refiner is None else _DEFAULT_HALO if refiner.reach is None else refiner.reach
-    # halo and tile in network pixels first, so that a resampled tile is still divisible by the stride
-    halo = round_up(reach, stride)
     scale = [n / p for n, p in zip(size, sampling.patch, strict=True)]
-    height, width = (
-        round_up(min(math.ceil(n / s), p), stride)
-        for n, s, p in zip(case.shape[1:], scale, sampling.patch, strict=True)
-    )
+    # halo and tile in network pixels first, so that a resampled tile is still divisible by the stride
+    patch = [round_up(p, stride) for p in sampling.patch]
+    needed = [math.ceil(n / s) for n, s in zip(case.shape[1:], scale, strict=True)]
+    blended = refiner is not None and refiner.reach is None
+    if blended:  # no window is larger than in training; a case that fits in one needs no second
+        halo = 0 if all(n <= p for n, p in zip(needed, patch, strict=True)) else min(patch) // (4 * stride) * stride
+        height, width = (p - 2 * halo for p in patch)
+    else:
+        halo = round_up(0 if refiner is None or refiner.reach is None else refiner.reach, stride)
+        height, width = (round_up(min(n, p), stride) for n, p in zip(needed, sampling.patch, strict=True))
     tile = (max(1, round(height * scale[0])), max(1, round(width * scale[1])))
     across = case.shape[2] if axis == 1 else case.shape[1] * case.shape[2]
     step = length if windows.strip is None else max(1, windows.strip // across)
@@ -86,6 +102,7 @@ def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: 
         halo=(round(halo * scale[0]), round(halo * scale[1])),
         network_core=(height, width),
         network_halo=halo,
+        blended=blended and halo > 0,
     )
 
 

@@ -59,6 +59,19 @@ class Noisy(Refiner):
         return batch.coarse.clamp_min(1e-3).log() + fine + F.interpolate(coarse, scale_factor=4.0) + shift
 
 
+class Centred(Noisy):
+    """Of unbounded reach: what it adds depends on the mean of the window."""
+
+    reach = None
+
+    def refine(self, batch, noise):
+        self.sizes = {*getattr(self, "sizes", ()), tuple(batch.image.shape[2:])}
+        return (
+            super().refine(batch, noise)
+            + 4 * batch.image.mean((1, 2, 3), keepdim=True) * torch.tensor([1, -1])[:, None, None]
+        )
+
+
 class Choose(Gate):
     """Accepts or refuses whatever comes."""
 
@@ -110,8 +123,8 @@ def make_chain(
     if refiner == "residual":
         refiner = ResidualRefiner(channels * (2 * context + 1), 2, width=4, levels=2)
         nn.init.normal_(refiner.head[1].weight, std=3)
-    elif refiner == "noisy":
-        refiner = Noisy()
+    elif refiner in ("noisy", "centred"):
+        refiner = Noisy() if refiner == "noisy" else Centred()
     classes = [ClassSpec("ground", [0]), ClassSpec("thing", [1])]
     sampling = Sampling(patch=patch, context=context, spacing=spacing)
     return Chain(normalisation, network, refiner, gate, classes, sampling, tag="weights")

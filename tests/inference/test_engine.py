@@ -26,9 +26,7 @@ def layers(outcome, names=LAYERS):
 
 def same(one, other, names=LAYERS):
     for name in names:
-        np.testing.assert_array_equal(
-            one.read(name, one.case.whole), other.read(name, other.case.whole), err_msg=name
-        )
+        np.testing.assert_array_equal(one.read(name, one.case.whole), other.read(name, other.case.whole), err_msg=name)
 
 
 STREAMED = {
@@ -43,7 +41,7 @@ STREAMED = {
 }
 
 
-@pytest.mark.parametrize("refiner", ["residual", "noisy"])
+@pytest.mark.parametrize("refiner", ["residual", "noisy", "centred"])
 @pytest.mark.parametrize("name", STREAMED)
 def test_streamed_equals_whole_in_memory(case, chain, name, refiner):
     given = dict(STREAMED[name])
@@ -55,6 +53,7 @@ def test_streamed_equals_whole_in_memory(case, chain, name, refiner):
         streamed = run(one, made, strip, samples=3)
         assert len(streamed.plan.strips) > 1 or one.shape == (1, 9, 5)
         same(whole, streamed)
+        assert streamed.seam == pytest.approx(whole.seam, nan_ok=True)
     if refiner == "residual":
         assert (whole.read("coarse", one.whole) != whole.read("refined", one.whole)).any()
 
@@ -94,6 +93,33 @@ def test_finite_reach_has_no_seams(case, chain, with_coarse, shape, hole):
         apart = tiled.read("p_refined", one.whole).astype(int) - huge.read("p_refined", one.whole)
         assert np.abs(apart).max() <= 1  # rounding to bytes
         assert np.count_nonzero(apart) < 1e-3 * apart.size
+
+
+@pytest.mark.parametrize("shape", [(1, 90, 66), (2, 40, 66)])
+def test_tiles_of_unbounded_reach_are_windows_as_in_training_blended_and_their_seam_is_measured(
+    case, chain, with_coarse, shape
+):
+    one, made = with_coarse(case(shape)), chain(refiner="centred", segmenter=None)
+    blended = run(one, made, samples=2, extra=EXTRA)
+    assert made.refiner.sizes == {(16, 16)}
+    assert set(blended.layers) == {*LAYERS, *EXTRA}
+    assert 0.01 < blended.seam < 0.5
+    labels = blended.read("samples", one.whole)
+    assert labels.shape == (2, *shape)
+    assert set(np.unique(labels)) == {0, 1}
+    honest = chain(refiner="noisy", segmenter=None)
+    fits = run(one, honest)
+    assert np.isnan(fits.seam)
+    honest.refiner.reach = None  # what does not depend on the window is not changed by blending
+    assert run(one, honest).seam < 1e-3
+    apart = run(one, honest).read("p_refined", one.whole).astype(int) - fits.read("p_refined", one.whole)
+    assert np.abs(apart).max() <= 1
+
+
+def test_a_case_of_one_window_has_no_seam(case, chain):
+    made = chain(refiner="centred")
+    assert np.isnan(run(case((3, 16, 12)), made).seam)
+    assert made.refiner.sizes == {(16, 16)}
 
 
 def test_an_understated_reach_shows_as_a_seam(case, chain, with_coarse):
