@@ -28,7 +28,6 @@ from summary import write_table  # beside this file
 
 from segcgan.batch import Batch
 from segcgan.cli import main as segcgan
-from segcgan.critics import Objective
 from segcgan.noise import Noise
 from segcgan.parts import build
 from segcgan.runs import Run, load
@@ -74,7 +73,6 @@ def step_costs(runs: dict[str, Run], repeats: int = 7) -> dict[str, float]:
     )  # fmt: skip
     parts = {"segmenter": chain.segmenter} | {name: load(run.folder).refiner for name, run in runs.items()}
     spec = yaml.safe_load((runs["cGAN"].folder / "config.yaml").read_text())["model"]["adversary"]
-    spec["init_args"]["objective"] = Objective(**spec["init_args"]["objective"])
     adversary = build(spec)
 
     def seconds(name: str) -> float:

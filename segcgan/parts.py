@@ -1,11 +1,13 @@
 """Builds networks and gates from ``class_path`` and ``init_args``, only from packages that are trusted."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
@@ -47,8 +49,17 @@ def build(spec: Any, trust: Iterable[str] = ()) -> Any:
         raise SegcganError(f"class_path {path!r} is no network; name a subclass of torch.nn.Module")
     arguments = {}
     for key, value in (spec.get("init_args") or {}).items():
-        arguments[key] = None if _fetches(key, value) else build(value, trust)
+        arguments[key] = None if _fetches(key, value) else _as_annotated(build(value, trust), kind, key)
     return kind(**arguments)
+
+
+def _as_annotated(value: Any, kind: type, key: str) -> Any:
+    """Turn a dictionary into the dataclass that an argument is annotated with, if it is."""
+    if not isinstance(value, dict):
+        return value
+    hint = inspect.signature(kind).parameters[key].annotation if key in inspect.signature(kind).parameters else None
+    found = [each for each in (hint, *get_args(hint)) if isinstance(each, type) and is_dataclass(each)]
+    return found[0](**value) if found else value
 
 
 def pretrained(spec: Any, path: str = "") -> list[tuple[Any, str, str]]:

@@ -4,7 +4,7 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +22,9 @@ from segcgan.data.manifest import open_rows, pair_by_stem, read_manifest
 from segcgan.data.normalisation import Normalisation, fit_normalisation
 from segcgan.data.patches import EpochSampler, PatchDataset, Sampling
 from segcgan.data.phantoms import write_phantoms
+from segcgan.data.settings import Images, Intensity, Surfaces
 from segcgan.data.splits import Fold, assign_splits, make_folds
 from segcgan.errors import SegcganError, nearest
-
-
-@dataclass
-class Images:
-    """Where the images are.
-
-    Args:
-        root: folder; ``$SEGCGAN_DATA`` stands for the shared images (default ``../shared/data``).
-        manifest: CSV (see :mod:`segcgan.data.manifest`), looked for in ``root``, in the current folder and in
-            the package; None = pair ``images/X`` with ``masks/X``.
-        spacing: [slice, row, column] of files that know none.
-        unit: of ``spacing``.
-        bands: of every image, counted from 1; None = all.
-        orientation: "canonical" (axial, LPS) or "acquired"; scans only.
-        phantoms: "ct" or "scene": write phantoms to ``root`` first if there are none.
-        val: share of groups for validation when no split is given.
-        test: share of groups for the test when no split is given.
-    """
-
-    root: str
-    manifest: str | None = None
-    spacing: list[float] | None = None
-    unit: str = "mm"
-    bands: list[int] | None = None
-    orientation: str = "canonical"
-    phantoms: str | None = None
-    val: float = 0.2
-    test: float = 0.2
-
-
-@dataclass
-class Intensity:
-    """How intensities are brought to one scale.
-
-    Args:
-        clip: [low, high] for all channels (a CT window in HU); None = percentiles of the training data.
-        percentiles: [low, high] in percent, per channel.
-    """
-
-    clip: list[float] | None = None
-    percentiles: tuple[float, float] = (0.5, 99.5)
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -79,6 +39,7 @@ class SegmentationData(pl.LightningDataModule):
         corruption: arguments of :class:`segcgan.data.corruptions.Corruption`.
         corrupted: share of the refiner's windows whose coarse mask is a corruption of the reference.
         boundary: width of the band of Boundary IoU in mm, m or px; fixed per data set.
+        surfaces: how boundaries are scored.
     """
 
     def __init__(
@@ -91,6 +52,7 @@ class SegmentationData(pl.LightningDataModule):
         corruption: dict[str, Any] | None = None,
         corrupted: float = 0.5,
         boundary: float = 2.0,
+        surfaces: Surfaces | None = None,
     ) -> None:
         super().__init__()
         if len(classes) < 2:
@@ -105,6 +67,7 @@ class SegmentationData(pl.LightningDataModule):
         self.augment = _build(Augment, "augment", augment)
         self.corruption = _build(Corruption, "corruption", corruption)
         self.corrupted, self.boundary = corrupted, boundary
+        self.surfaces = surfaces or Surfaces()
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         self.cases: list[Case] = []
         self.normalisation: Normalisation | None = None

@@ -1,7 +1,7 @@
 """Scores of one case: a row per variant of its mask (coarse, refined, chosen) and foreground class; the CSV."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from segcgan.errors import SegcganError
 from segcgan.metrics.calibration import Calibration
 from segcgan.metrics.overlap import confusion, dice, iou, scored
 from segcgan.metrics.pair import Convention, MaskPair, band_width
+from segcgan.metrics.skeleton import cldice_of
 
 Tally = TypeVar("Tally", Array, Calibration)
 
@@ -40,6 +41,7 @@ class Row:
     boundary_f: float = float("nan")
     assd: float = float("nan")  # as hd95
     convention: str = ""  # of hd95, nsd, boundary_f and assd; empty when not measured
+    cldice: float = float("nan")  # NaN when both masks are empty or when not measured
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -56,7 +58,7 @@ def score_case(
     *,
     group: str = "",
     valid: Array | None = None,
-    hd95: bool = True,
+    measures: Collection[str] = ("distances",),
     convention: Convention | None = None,
 ) -> tuple[list[Row], dict[str, Array]]:
     """Score every variant of a case's mask against its reference.
@@ -69,8 +71,8 @@ def score_case(
         distance: boundary band and tolerance in that unit; one pixel in the plane if that is larger.
         group: patient or scene; the case itself if empty.
         valid: bool, shaped like the masks; what is invalid or ignored in the reference counts nowhere.
-        hd95: False leaves out (NaN) what needs distances between surfaces: HD95, ASSD, NSD and boundary F.
-        convention: of these; as it stands boundary voxels, and the larger of the directed percentiles.
+        measures: "distances" between surfaces (HD95, ASSD, NSD, boundary F), "centreline" (clDice); NaN if left out.
+        convention: of distances; as it stands boundary voxels, and the larger of the directed percentiles.
 
     Returns:
         rows, and for each variant its confusion matrix (K, K) with reference classes as rows.
@@ -104,13 +106,18 @@ def score_case(
                 voxels_prediction=int(np.count_nonzero(pair.prediction)),
                 unit=geometry.unit,
                 band=band,
-                **(_distances(pair, band) if hd95 else {"hd95": float("nan")}),
+                **_slow(pair, band, measures),
             ))
     return rows, counts
 
 
-def _distances(pair: MaskPair, tolerance: float) -> dict[str, Any]:
-    return {
+def _slow(pair: MaskPair, tolerance: float, measures: Collection[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"hd95": float("nan")}
+    if "centreline" in measures:
+        found["cldice"] = cldice_of(pair)
+    if "distances" not in measures:
+        return found
+    return found | {
         "hd95": pair.hausdorff(95),
         "nsd": pair.nsd(tolerance),
         "boundary_f": pair.boundary_f(tolerance),

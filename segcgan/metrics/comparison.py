@@ -21,6 +21,7 @@ SCORES = {
     "boundary_iou": "Boundary IoU ↑",
     "nsd": "NSD ↑",
     "boundary_f": "Boundary F ↑",
+    "cldice": "clDice ↑",
     "hd95": "HD95 ↓",
     "assd": "ASSD ↓",
 }
@@ -234,8 +235,7 @@ def object_changes(
     Args:
         first: objects of A, of one run or of several that differ in their seed: an object is one unit all the same.
         second: of B.
-        variant_a: the masks of A.
-        variant_b: of B.
+        variant_a: the masks of A; ``variant_b`` those of B.
     """
     tables: list[dict[tuple[str, str, int], list[float]]] = [{}, {}]
     for table, runs, variant in zip(tables, (first, second), (variant_a, variant_b), strict=True):

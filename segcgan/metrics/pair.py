@@ -43,6 +43,11 @@ class Convention:
     def __str__(self) -> str:
         return f"{self.surface}, {self.combine}"
 
+    @classmethod
+    def parse(cls, text: str) -> "Convention":
+        """Return the convention that ``str`` wrote (the first of several joined by " / "); the usual one of no text."""
+        return cls(*text.split(" / ")[0].split(", ")) if text else cls()  # type: ignore[arg-type]
+
 
 class MaskPair:
     """A reference and a prediction, cut to their common box; distances are measured on first use and kept.

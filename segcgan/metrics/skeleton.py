@@ -27,7 +27,11 @@ def cldice(reference: Array, prediction: Array, valid: Array | None = None) -> f
     Raises:
         SegcganError: shapes differ, or there are not two or three axes.
     """
-    pair = MaskPair(reference, prediction, (1.0,) * reference.ndim, valid=valid)
+    return cldice_of(MaskPair(reference, prediction, (1.0,) * reference.ndim, valid=valid))
+
+
+def cldice_of(pair: MaskPair) -> float:
+    """Return the centre-line Dice of a pair of masks, see :func:`cldice`."""
     if pair.status != "ok":
         return float("nan") if pair.status == "both_empty" else 0.0
     masks = np.pad(pair.reference, 1), np.pad(pair.prediction, 1)

@@ -14,6 +14,7 @@ from segcgan.metrics.overlap import iou, pixel_accuracy
 Table = tuple[list[str], list[list[str]]]
 
 EMPTY = "–"
+CONVENTION = "HD95, ASSD, NSD, Boundary F: surface, percentile"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Scores:
     boundary_iou: float
     nsd: float
     boundary_f: float
+    cldice: float  # NaN when not measured
     hd95_penalised: float  # all cases: 0 where both masks are empty, the image diagonal where one is
     hd95_conditional: float  # only where neither mask is empty
     assd_penalised: float
@@ -99,11 +101,12 @@ def table(summary: Summary) -> Table:
         line(f"Boundary IoU ↑ (band {band} {unit}, mean of cases)", lambda s: s.boundary_iou),
         line(f"NSD ↑ (within {band} {unit}, mean of cases)", lambda s: s.nsd),
         line(f"Boundary F ↑ (within {band} {unit}, mean of cases)", lambda s: s.boundary_f),
+        *([line("clDice ↑ (mean of cases)", lambda s: s.cldice)] if any(s.cldice == s.cldice for s in every) else []),
         line(f"HD95 ↓ ({unit}, one mask empty = image diagonal)", lambda s: s.hd95_penalised, 2),
         line(f"HD95 ↓ ({unit}, where both masks exist)", lambda s: s.hd95_conditional, 2),
         line(f"ASSD ↓ ({unit}, one mask empty = image diagonal)", lambda s: s.assd_penalised, 2),
         line(f"ASSD ↓ ({unit}, where both masks exist)", lambda s: s.assd_conditional, 2),
-        tally("HD95, ASSD, NSD, Boundary F: surface, percentile", lambda s: s.convention),
+        tally(CONVENTION, lambda s: s.convention),
         *_calibration_lines(every, line),
         line("pixel accuracy ↑ (pooled)", lambda s: s.pixel_accuracy),
         tally("cases (of them with a Dice)", lambda s: f"{s.cases} ({s.scored})"),
@@ -175,6 +178,7 @@ def _scores(rows: list[Row], counts: Array, calibration: Calibration | None) -> 
         boundary_iou=_mean(_by_case(rows, lambda row: row.boundary_iou).values()),
         nsd=_mean(_by_case(rows, lambda row: row.nsd).values()),
         boundary_f=_mean(_by_case(rows, lambda row: row.boundary_f).values()),
+        cldice=_mean(_by_case(rows, lambda row: row.cldice).values()),
         hd95_penalised=_mean(_by_case(rows, lambda row: row.hd95).values()),
         hd95_conditional=_mean(_by_case(both, lambda row: row.hd95).values()),
         assd_penalised=_mean(_by_case(rows, lambda row: row.assd).values()),

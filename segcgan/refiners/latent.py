@@ -1,6 +1,7 @@
 """A stochastic refiner with a latent: a conditional variational autoencoder over masks."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,34 @@ from segcgan.refiners.ushape import (
 )
 
 
+@dataclass
+class KL:
+    """What the latent costs.
+
+    Args:
+        beta: weight of the KL, reached after ``warmup`` steps.
+        warmup: steps over which the weight rises from 0.
+        target_ce: cross entropy in nats per pixel to be reached; given, GECO (Rezende & Viola 2018) weighs the cross
+            entropy instead of ``beta`` weighing the KL.
+
+    Raises:
+        SegcganError: ``beta`` or ``warmup`` is negative.
+    """
+
+    beta: float = 1.0
+    warmup: int = 100
+    target_ce: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "warmup"):
+            if getattr(self, name) < 0:
+                raise SegcganError(f"refiner kl.{name} is {getattr(self, name)}; it must be at least 0")
+
+    def weight(self, steps: int) -> float:
+        """Return the weight of the KL after so many steps."""
+        return 1.0 if self.target_ce is not None else self.beta * min(1.0, (steps + 1) / max(1, self.warmup))
+
+
 class LatentRefiner(Refiner):
     """Probabilistic U-Net (Kohl et al., NeurIPS 2018) as a refiner, its latent in two parts.
 
@@ -43,10 +72,7 @@ class LatentRefiner(Refiner):
         width: features at full resolution; doubled at each level.
         levels: resolutions; each halves the previous. The latent lives on the coarsest.
         latent: channels of the map, and numbers of the style.
-        beta: weight of the KL, reached after ``warmup`` steps.
-        warmup: steps over which the weight of the KL rises from 0.
-        target_ce: cross entropy in nats per pixel to be reached; given, GECO (Rezende & Viola 2018) weighs the cross
-            entropy instead of ``beta`` weighing the KL.
+        kl: see :class:`KL`.
         boundary_weight: of the Sobel term.
         hybrid: share of prior samples in the mask terms (Sohn et al., NeurIPS 2015); draws samples together, so 0 where
             references disagree.
@@ -64,20 +90,16 @@ class LatentRefiner(Refiner):
         width: int = 24,
         levels: int = 4,
         latent: int = 4,
-        beta: float = 1.0,
-        warmup: int = 100,
-        target_ce: float | None = None,
+        kl: KL | None = None,
         boundary_weight: float = 5.0,
         hybrid: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= hybrid <= 1:
             raise SegcganError(f"refiner hybrid is {hybrid}; it must lie between 0 and 1")
-        for name, value, least in (("latent", latent, 1), ("beta", beta, 0), ("warmup", warmup, 0)):
-            if value < least:
-                raise SegcganError(f"refiner {name} is {value}; it must be at least {least}")
-        self.latent, self.beta, self.warmup = latent, beta, warmup
-        self.target_ce, self.boundary_weight, self.hybrid = target_ce, boundary_weight, hybrid
+        if latent < 1:
+            raise SegcganError(f"refiner latent is {latent}; it must be at least 1")
+        self.latent, self.kl, self.boundary_weight, self.hybrid = latent, kl or KL(), boundary_weight, hybrid
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.posterior_encoder = Encoder(channels + 2 * classes + 1, width, levels)
         widths = self.encoder.widths
@@ -106,10 +128,9 @@ class LatentRefiner(Refiner):
         pixels = batch.scored.flatten(1).sum(1).clamp_min(1)
         used = active_units(posterior.mean) + active_units(style.mean)
         self.diagnostics = {"kl_nats": nats.detach().mean(), "active_units": used}
-        weight = self.beta * min(1.0, (int(self.steps) + 1) / max(1, self.warmup))
-        if self.target_ce is not None:
-            weight, terms["ce"] = 1.0, self._geco(terms["ce"], self.target_ce)
-        terms["kl"] = weight * (nats / pixels).mean()
+        if self.kl.target_ce is not None:
+            terms["ce"] = self._geco(terms["ce"], self.kl.target_ce)
+        terms["kl"] = self.kl.weight(int(self.steps)) * (nats / pixels).mean()
         self.steps += 1
         drawn = self._draw(features, *self._prior_sample(prior, noise), coarse)
         if self.hybrid:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import segcgan
 from segcgan.atomic import write_text
-from segcgan.metrics.boundary import conventions
-from segcgan.metrics.summary import Table
+from segcgan.metrics.boundary import Convention, conventions
+from segcgan.metrics.summary import CONVENTION, EMPTY, Table
 
 LIMITS = (
     "Not a medical device: a research result, not to be used for diagnosis, treatment or navigation.",
@@ -52,10 +52,15 @@ def write_report(
         epochs=[(caption, _inline(picture)) for caption, picture in epochs or []],
         cases=cases,
         notes=[*LIMITS, *(notes or [])],
-        conventions=conventions(),
+        conventions=conventions(Convention.parse(_stated(table))),
         version=segcgan.__version__,
     )
     write_text(path, page)
+
+
+def _stated(table: Table) -> str:
+    """The convention of the boundary scores, as the table says it."""
+    return next((cells[0] for label, *cells in table[1] if label == CONVENTION and cells[0] != EMPTY), "")
 
 
 def _inline(picture: bytes) -> str:

@@ -8,8 +8,9 @@ import yaml
 
 from segcgan.case import Case
 from segcgan.classes import ClassSpec
-from segcgan.data.module import Images, SegmentationData
+from segcgan.data.module import SegmentationData
 from segcgan.data.normalisation import Normalisation
+from segcgan.data.settings import Images
 from segcgan.errors import SegcganError
 from segcgan.runs import Run
 

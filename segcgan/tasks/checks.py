@@ -13,8 +13,9 @@ from torch import nn
 from segcgan.classes import ClassSpec
 from segcgan.data.augment import Augment
 from segcgan.data.corruptions import Corruption
-from segcgan.data.module import Images, Intensity, SegmentationData
+from segcgan.data.module import SegmentationData
 from segcgan.data.patches import Sampling
+from segcgan.data.settings import Images, Intensity, Surfaces
 from segcgan.errors import SegcganError, nearest
 from segcgan.parts import allow_own_modules
 from segcgan.tasks.segmentation import SegmentationTask
@@ -26,6 +27,7 @@ _NESTED: dict[str, Any] = {
     "data.images": Images,
     "data.sampling": Sampling,
     "data.intensity": Intensity,
+    "data.surfaces": Surfaces,
     "data.augment": Augment,
     "data.corruption": Corruption,
 }

@@ -180,7 +180,7 @@ def _bank_case(case: Case, chain: Chain, bank: Path, cli: StageCLI) -> float:
     labels = outcome.read("coarse", case.whole)
     masks = {"reference": case.read_reference(case.whole), "coarse": np.where(labels == 255, 0, labels)}
     valid = labels != 255
-    rows, _ = score_case(case.name, masks, cli.datamodule.classes, case.geometry, 1.0, valid=valid, hd95=False)
+    rows, _ = score_case(case.name, masks, cli.datamodule.classes, case.geometry, 1.0, valid=valid, measures=())
     dices = [row.dice for row in rows]
     return float(np.nanmean(dices)) if np.isfinite(dices).any() else float("nan")
 

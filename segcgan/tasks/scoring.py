@@ -15,6 +15,7 @@ from segcgan.metrics.blocks import Block, score_blocks
 from segcgan.metrics.calibration import Calibration, calibrate
 from segcgan.metrics.cases import Row, pool, score_case
 from segcgan.metrics.objects import Object, detection, score_objects
+from segcgan.metrics.pair import Convention
 from segcgan.metrics.summary import Table, number, summarise, table
 
 _DETECTION = {
@@ -67,9 +68,12 @@ class Scoreboard:
             masks["refined"] = outcome.read("refined", case.whole)
         valid = case.read(case.whole)[1][0]
         masks = {name: np.where(valid, mask, 0) if name != "reference" else mask for name, mask in masks.items()}
+        how = data.surfaces
         rows, self.confusions[case.name] = score_case(
-            case.name, masks, data.classes, case.geometry, data.boundary, group=case.group, valid=valid, hd95=final
-        )
+            case.name, masks, data.classes, case.geometry, data.boundary, group=case.group, valid=valid,
+            measures=("distances", *(["centreline"] if how.centreline else [])) if final else (),
+            convention=Convention(how.surface, how.combine),
+        )  # fmt: skip
         self.rows += rows
         if final:
             known = valid & (masks["reference"] != IGNORE)

@@ -60,15 +60,14 @@ class SegmentationTask(pl.LightningModule):
         samples: int = 4,
     ) -> None:
         super().__init__()
-        self.segmenter, self.refiner, self.gate, self.stage = segmenter, refiner, gate, stage
+        self.segmenter = segmenter.to(memory_format=torch.channels_last)  # up to a third faster
+        self.refiner, self.gate, self.stage, self.lr, self.samples = refiner, gate, stage, lr, samples
         self.regularisers = nn.ModuleList(regularisers or [])
-        self.lr, self.samples = lr, samples
         if refiner is None and stage in ("refiner", "joint"):
             raise SegcganError(f"stage {stage!r} needs model.refiner in the config")
         if refiner is None and adversary is not None and adversary.trains == "refiner":
             cure = "add model.refiner, or let it train the segmenter (trains: segmenter)"
             raise SegcganError(f"model.adversary trains a refiner but there is none; {cure}")
-        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster in bf16
         self.trained = self._trained()  # a plain dictionary: these modules are registered already
         self.adversary = adversary
         self.automatic_optimization = self.rival is None

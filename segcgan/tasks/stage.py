@@ -213,6 +213,9 @@ def _cure(error: BaseException, fetched: str) -> str:
 
 def one_sentence(error: BaseException) -> str:
     """Return the part of a jsonargparse error a person can act on."""
-    text = " ".join(str(error).split())
+    # of an optional part there is one complaint per type it might have: that it is not None, and what is wrong with it
+    bullets = re.split(r"^ *- ", str(error), flags=re.MULTILINE)[1:]
+    said = [each for each in bullets if not each.startswith(("Expected a", "Does not validate"))]
+    text = " ".join((said or [str(error)])[0].partition("Given value type")[0].split())
     found = re.search(r"(?:Parser key|Key) [\"']?([\w.]+)[\"']?:? ?(.*)", text)
     return f"{found.group(1)}: {found.group(2).strip()[:300]}" if found else text[:300]

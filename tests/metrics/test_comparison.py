@@ -107,7 +107,7 @@ def test_tally():
 
 def test_scores_that_one_case_lacks_are_left_out_of_the_pair():
     nan = float("nan")
-    scores = dict.fromkeys(("dice", "iou", "boundary_iou", "nsd", "boundary_f", "hd95", "assd"), nan)
+    scores = dict.fromkeys(SCORES, nan)
     first = {("a", "x"): scores | {"dice": 0.5}, ("b", "x"): scores | {"dice": nan}}
     second = {("a", "x"): scores | {"dice": 0.7}, ("b", "x"): scores | {"dice": 0.9}}
     (found,) = differences(first, second, {"a": "p", "b": "q"})

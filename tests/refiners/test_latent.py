@@ -6,6 +6,7 @@ import torch
 from segcgan.losses import mask_terms
 from segcgan.noise import Noise
 from segcgan.refiners import LatentRefiner
+from segcgan.refiners.latent import KL
 from tests.refiners.conftest import batch
 
 
@@ -30,7 +31,7 @@ def test_terms_and_what_is_measured():
 
 
 def test_the_kl_is_weighed_in_nats_per_image_and_warms_up():
-    refiner, windows = make(beta=2.0, warmup=4), batch(32, count=2)
+    refiner, windows = make(kl=KL(beta=2.0, warmup=4)), batch(32, count=2)
     found = [loss(refiner, windows)["kl"].item() for _ in range(6)]
     full = 2.0 * float(refiner.diagnostics["kl_nats"]) / 32**2
     assert found == pytest.approx([full * share for share in (0.25, 0.5, 0.75, 1, 1, 1)], rel=1e-4)
@@ -39,7 +40,7 @@ def test_the_kl_is_weighed_in_nats_per_image_and_warms_up():
 def test_the_hybrid_objective_mixes_the_terms_of_posterior_and_prior_samples():
     windows, found = batch(32, count=2), {}
     for hybrid in (0.0, 0.25, 1.0):
-        refiner = make(hybrid=hybrid, warmup=0)
+        refiner = make(hybrid=hybrid, kl=KL(warmup=0))
         torch.nn.init.normal_(refiner.head[-1].weight)
         found[hybrid], drawn = refiner.training_loss(windows, Noise(0, 0, windows))
     assert found[1.0]["kl"] == 0
@@ -63,7 +64,7 @@ def test_cells_without_a_scored_pixel_cost_no_nats():
 
 def test_geco_raises_the_weight_of_the_cross_entropy_until_it_is_low_enough():
     windows = batch(32, count=2)
-    strict, easy = make(target_ce=1e-3), make(target_ce=100.0)
+    strict, easy = make(kl=KL(target_ce=1e-3)), make(kl=KL(target_ce=100.0))
     for _ in range(5):
         loss(strict, windows)
         loss(easy, windows)

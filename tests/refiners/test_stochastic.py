@@ -7,6 +7,7 @@ from segcgan.critics import Adversary, PatchCritic
 from segcgan.errors import SegcganError
 from segcgan.noise import Noise
 from segcgan.refiners import AdversarialRefiner, LatentRefiner
+from segcgan.refiners.latent import KL
 from tests.refiners.conftest import batch, cut
 
 KINDS = [AdversarialRefiner, LatentRefiner]
@@ -91,7 +92,7 @@ def test_invalid_pixels_do_not_train(kind):
     [
         (lambda: AdversarialRefiner(1, 2, draws=1), "refiner draws is 1; a mean of samples needs at least 2"),
         (lambda: LatentRefiner(1, 2, latent=0), "refiner latent is 0; it must be at least 1"),
-        (lambda: LatentRefiner(1, 2, beta=-1.0), "refiner beta is -1.0; it must be at least 0"),
+        (lambda: KL(beta=-1.0), "refiner kl.beta is -1.0; it must be at least 0"),
         (lambda: LatentRefiner(1, 2, hybrid=1.5), "refiner hybrid is 1.5; it must lie between 0 and 1"),
     ],
 )

@@ -132,6 +132,10 @@ def test_collapse_is_said_once(tiny: Path, capsys: pytest.CaptureFixture[str]) -
             "--model.adversary.init_args.critic 'segcgan.critics.Objective' is no Module; name a subclass of torch.nn",
         ),
         (["--model.adversary.init_args.weight=-1"], "adversary weight is -1"),
+        (
+            ["--model.adversary.init_args.objective.r1=-1"],
+            "error: the config cannot be used: adversary objective.r1 is -1.0; a weight is at least 0",
+        ),
         (["--model.refiner=null"], "model.adversary trains a refiner but there is none; add model.refiner, or let it"),
         (
             ["--trainer.gradient_clip_val=1"],

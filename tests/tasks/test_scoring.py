@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from segcgan.cli import main
 from segcgan.metrics.blocks import Block
+from segcgan.metrics.cases import read_rows
 from segcgan.metrics.objects import Object, detection
 from segcgan.tasks.scoring import Scoreboard
 
@@ -34,3 +36,17 @@ def test_a_single_sample_has_no_diversity_and_no_warning():
     board.spreads = {"a": {"ged2": 0.5, "matched_iou": 0.25, "diversity": float("nan"), "rater_diversity": 0.125}}
     shown = [line[1:3] for line in board.table()[1][-4:]]
     assert shown == [["", "0.5000"], ["", "0.2500"], ["", "–"], ["", "0.1250"]]
+
+
+def test_the_convention_of_a_config_reaches_table_rows_and_report(tiny, capsys):
+    words = ["--data.surfaces.surface=surfels", "--data.surfaces.combine=pooled", "--data.surfaces.centreline=true"]
+    few = ["--plan.refiner_epochs=0", "--plan.segmenter_epochs=1"]
+    assert main(["fit", "--config", str(tiny), *words, *few]) == 0
+    shown = capsys.readouterr().out
+    assert "surface, percentile\tsurfels, pooled" in shown
+    assert "clDice ↑ (mean of cases)\t0." in shown
+    run = tiny.parent / "runs" / "tiny" / "latest"
+    rows = read_rows(run / "cases_val.csv")
+    assert {row.convention for row in rows} == {"surfels, pooled"}
+    assert all(0 <= row.cldice <= 1 for row in rows)
+    assert "weighted by area (Nikolov 2018" in (run / "report.html").read_text()
