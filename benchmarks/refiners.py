@@ -24,7 +24,8 @@ from typing import Any
 
 import torch
 import yaml
-from summary import write_table  # beside this file
+from kept import digest, path_of  # beside this file
+from summary import write_table
 
 from segcgan.batch import Batch
 from segcgan.cli import main as segcgan
@@ -130,13 +131,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--only-table", action="store_true", help="train nothing")
+    parser.add_argument("--kept", action="store_true", help="train no seed whose scores are kept in results/seeds")
     chosen, extra = parser.parse_known_args()
     notes = chosen.runs / chosen.config / "costs.json"
     costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else {}
+    settings = digest(chosen.config, extra)
     for seed in chosen.seeds if not chosen.only_table else []:
+        if chosen.kept and path_of(chosen.config, seed, settings).is_file():
+            continue
         train_all(chosen.config, seed, chosen.runs / chosen.config / f"seed_{seed}", extra, costs)
         notes.write_text(json.dumps(costs))
-    write_table(chosen.config, chosen.seeds, chosen.runs / chosen.config, costs)
+    write_table(chosen.config, chosen.seeds, chosen.runs / chosen.config, costs, settings)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import kept  # beside this file
 import numpy as np
 import torch
 from scipy import ndimage
@@ -23,21 +24,23 @@ RESULTS = Path(__file__).parent / "results"
 SCORES = {"dice": "Dice", "iou": "IoU", "boundary_iou": "Boundary IoU", "hd95": "HD95"}
 SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
 BASES = ("segmenter", "trained longer")
+ROWS = 10
 
 
 @dataclass
 class Scored:
-    """A row of the table: {seed: what its masks scored}, and what they are called there."""
+    """A row of the table, by seed: what its masks scored. Their variant is the name of the row."""
 
-    variant: str
+    name: str
     rows: dict[int, list[Row]] = field(default_factory=dict)
     blocks: dict[int, list[Block]] = field(default_factory=dict)
     spreads: dict[int, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, seed: int, cases: Path, spreads: dict[str, float] | None = None) -> None:
+    def add(self, seed: int, cases: Path, variant: str, spreads: dict[str, float] | None = None) -> None:
         """Read what was scored with one seed."""
-        self.rows[seed] = [row for row in read_rows(cases) if row.variant == self.variant]
-        self.blocks[seed] = read_blocks(cases.with_name(cases.name.replace("cases_", "blocks_")))
+        blocks = read_blocks(cases.with_name(cases.name.replace("cases_", "blocks_")))
+        self.rows[seed] = [replace(row, variant=self.name) for row in read_rows(cases) if row.variant == variant]
+        self.blocks[seed] = [replace(each, variant=self.name) for each in blocks if each.variant == variant]
         self.spreads[seed] = spreads or {}
 
 
@@ -110,11 +113,18 @@ def _post_processed(cli: StageCLI, run: Run) -> list[tuple[Any, Any]]:
     return [(case, change(mask, *best)) for case, mask in _coarse(cli, run, "test")]
 
 
-def collect(config: str, seeds: list[int], runs: Path) -> dict[str, Scored]:
-    """Return {row of the table: what it scored} of what is there."""
+def collect(config: str, seeds: list[int], runs: Path, settings: str) -> dict[str, Scored]:
+    """Return {row of the table: what it scored} of the runs that are there, else of what was kept of them."""
     found: dict[str, Scored] = {}
     for seed in seeds:
-        place = runs / f"seed_{seed}"
+        place, path = runs / f"seed_{seed}", kept.path_of(config, seed, settings)
+        if not place.is_dir() and path.is_file():
+            rows, blocks, spreads = kept.recall(path)
+            for name, mine in rows.items():
+                row = found.setdefault(name, Scored(name))
+                row.rows[seed], row.spreads[seed] = mine, spreads.get(name, {})
+                row.blocks[seed] = [each for each in blocks if each.variant == name]
+            continue
         for name, base, variants in (
             ("segmenter", place / "refiners" / f"{config}+residual", ("coarse",)),
             ("trained longer", place / "longer" / config, ("coarse",)),
@@ -127,10 +137,17 @@ def collect(config: str, seeds: list[int], runs: Path) -> dict[str, Scored]:
                 continue
             for variant in variants:
                 words = {"refined": ", no gate", "chosen": ", gate"}.get(variant, "")
-                row = found.setdefault(name + words, Scored(variant))
-                row.add(seed, run.folder / "cases_test.csv", _spreads(run) if variant == "refined" else None)
-        for name, path in other_rows(place, config).items():
-            found.setdefault(name, Scored("coarse")).add(seed, path)
+                row = found.setdefault(name + words, Scored(name + words))
+                spreads = _spreads(run) if variant == "refined" else None
+                row.add(seed, run.folder / "cases_test.csv", variant, spreads)
+        for name, file in other_rows(place, config).items():
+            found.setdefault(name, Scored(name)).add(seed, file, "coarse")
+        mine = {name: row for name, row in found.items() if seed in row.rows}
+        if len(mine) == ROWS:
+            parts = (
+                {name: getattr(row, part)[seed] for name, row in mine.items()} for part in ("rows", "blocks", "spreads")
+            )
+            kept.keep(path, *parts)
     return found
 
 
@@ -146,18 +163,18 @@ def against(row: Scored, base: Scored) -> dict[str, Difference]:
     seeds = sorted(row.rows.keys() & base.rows.keys())
     if not seeds:
         return {}
-    first, second = (by_case([each.rows[s] for s in seeds], each.variant, "") for each in (base, row))
+    first, second = (by_case([each.rows[s] for s in seeds], each.name, "") for each in (base, row))
     groups = {each.case: each.group for each in row.rows[seeds[0]]}
     found = differences(first, second, groups)
     if len(set(groups.values())) == 1:
         blocks = [[each.blocks[s] for s in seeds] for each in (base, row)]
-        found = block_differences(*blocks, (base.variant, row.variant))
+        found = block_differences(*blocks, (base.name, row.name))
     return {each.score: each for each in found}
 
 
-def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, float]) -> None:
+def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, float], settings: str) -> None:
     """Print the table and write ``results/refiners_<config>.json``."""
-    found = collect(config, seeds, runs)
+    found = collect(config, seeds, runs, settings)
     if not found:
         raise SystemExit(f"{runs} holds no scored run yet")
     lines: list[dict[str, Any]] = []
@@ -176,7 +193,7 @@ def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, floa
     rows = next(iter(next(iter(found.values())).rows.values()))
     groups = len({row.group for row in rows})
     facts = {
-        "config": config, "cases": len({row.case for row in rows}), "groups": groups,
+        "config": config, "settings": settings, "cases": len({row.case for row in rows}), "groups": groups,
         "unit": rows[0].unit, "boundary band": rows[0].band, "step costs": costs, "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "interval": "95 %, bootstrap over " + ("groups" if groups > 1 else "blocks") + " of the mean over seeds",
