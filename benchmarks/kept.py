@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from segcgan.metrics.blocks import Block, read_blocks, write_blocks
+from segcgan.metrics.blocks import Block
 from segcgan.metrics.cases import Row
+from segcgan.metrics.records import read_records, write_records
 
 KEPT = Path(__file__).parent / "results" / "seeds"
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -41,7 +42,7 @@ def keep(path: Path, rows: dict[str, list[Row]], blocks: dict[str, list[Block]],
                 values = [f"{getattr(row, score):.5g}" for score in SCORES]
                 writer.writerow([name, row.case, row.group, row.class_name, row.unit, row.band, *values])
     if len({row.group for found in rows.values() for row in found}) == 1:
-        write_blocks(path.with_suffix(".blocks.csv"), [each for found in blocks.values() for each in found])
+        write_records(path.with_suffix(".blocks.csv"), Block, [each for found in blocks.values() for each in found])
     if any(spreads.values()):
         path.with_suffix(".json").write_text(json.dumps(spreads, indent=1) + "\n")
 
@@ -55,9 +56,6 @@ def recall(path: Path) -> tuple[dict[str, list[Row]], list[Block], Spreads]:
             row = Row(line["case"], line["group"], line["row"], line["class"], "", **scores, voxels_reference=0,
                       voxels_prediction=0, unit=line["unit"], band=float(line["band"]))  # fmt: skip
             rows.setdefault(line["row"], []).append(row)
-    spreads = path.with_suffix(".json")
-    return (
-        rows,
-        read_blocks(path.with_suffix(".blocks.csv")),
-        json.loads(spreads.read_text()) if spreads.is_file() else {},
-    )
+    counts, more = path.with_suffix(".blocks.csv"), path.with_suffix(".json")
+    blocks = read_records(counts, Block) if counts.is_file() else []
+    return rows, blocks, json.loads(more.read_text()) if more.is_file() else {}

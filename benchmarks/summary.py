@@ -13,9 +13,10 @@ from scipy import ndimage
 from segcgan.case import IGNORE
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
-from segcgan.metrics.blocks import Block, block_differences, read_blocks, score_blocks, write_blocks
-from segcgan.metrics.cases import Row, read_rows, score_case, write_rows
+from segcgan.metrics.blocks import Block, block_differences, score_blocks
+from segcgan.metrics.cases import Row, score_case
 from segcgan.metrics.comparison import Difference, by_case, differences
+from segcgan.metrics.records import read_records, write_records
 from segcgan.runs import Run, load
 from segcgan.segmenters import Ensemble
 from segcgan.tasks.stage import StageCLI
@@ -38,8 +39,9 @@ class Scored:
 
     def add(self, seed: int, cases: Path, variant: str, spreads: dict[str, float] | None = None) -> None:
         """Read what was scored with one seed."""
-        blocks = read_blocks(cases.with_name(cases.name.replace("cases_", "blocks_")))
-        self.rows[seed] = [replace(row, variant=self.name) for row in read_rows(cases) if row.variant == variant]
+        rows = read_records(cases, Row)
+        blocks = read_records(cases.with_name(cases.name.replace("cases_", "blocks_")), Block)
+        self.rows[seed] = [replace(row, variant=self.name) for row in rows if row.variant == variant]
         self.blocks[seed] = [replace(each, variant=self.name) for each in blocks if each.variant == variant]
         self.spreads[seed] = spreads or {}
 
@@ -84,8 +86,8 @@ def _rows(cli: StageCLI, case: Any, mask: Any, blocks: list[Block]) -> list[Row]
 def _score(cli: StageCLI, path: Path, masks: list[tuple[Any, Any]]) -> None:
     blocks: list[Block] = []
     rows = [row for case, mask in masks for row in _rows(cli, case, mask, blocks)]
-    write_blocks(path.with_name(path.name.replace("cases_", "blocks_")), blocks)
-    write_rows(path, rows)
+    write_records(path.with_name(path.name.replace("cases_", "blocks_")), Block, blocks)
+    write_records(path, Row, rows)
 
 
 def _post_processed(cli: StageCLI, run: Run) -> list[tuple[Any, Any]]:

@@ -1,16 +1,12 @@
 """Parts of a scene: what its overlap scores are made of, block by block, so that one scene can be resampled."""
 
-import csv
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from segcgan.atomic import replacing
 from segcgan.case import Array
-from segcgan.errors import SegcganError
 from segcgan.metrics.comparison import RESAMPLES, Difference, interval
 from segcgan.metrics.nearest import band
 from segcgan.metrics.pair import band_width
@@ -150,31 +146,3 @@ def _paired(a: Array, b: Array) -> tuple[Array, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanmean(np.where(known, a, np.nan), 1), np.nanmean(np.where(known, b, np.nan), 1)
-
-
-def write_blocks(path: Path, blocks: Iterable[Block]) -> None:
-    """Write ``blocks_<split>.csv``, atomically."""
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [each.name for each in fields(Block)])
-        writer.writeheader()
-        writer.writerows(asdict(each) for each in blocks)
-
-
-def read_blocks(path: Path) -> list[Block]:
-    """Read what ``write_blocks`` wrote; a missing file has none.
-
-    Raises:
-        SegcganError: the file is not such a table.
-    """
-    if not path.is_file():
-        return []
-    texts = ("case", "variant", "class_name")
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [
-                Block(**{name: value if name in texts else int(value) for name, value in line.items()})  # type: ignore[arg-type]
-                for line in csv.DictReader(stream)
-            ]
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is not a table of blocks ({error}); make it again with segcgan test"
-        raise SegcganError(msg) from error

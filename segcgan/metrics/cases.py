@@ -1,14 +1,11 @@
 """Scores of one case: a row per variant of its mask (coarse, refined, chosen) and foreground class; the CSV."""
 
-import csv
 from collections.abc import Collection, Iterable
-from dataclasses import MISSING, asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
-from segcgan.atomic import replacing
 from segcgan.case import Array, Geometry
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
@@ -141,41 +138,3 @@ def pool(tallies: dict[str, dict[str, Tally]]) -> dict[str, Tally]:
         for variant, tally in found.items():
             total[variant] = total.get(variant, 0) + tally
     return total
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write ``cases.csv``, one line per row; an undefined score is an empty cell."""
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: "" if value != value else value for key, value in asdict(row).items()})
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read what ``write_rows`` wrote; columns that older versions did not write are NaN or empty.
-
-    Raises:
-        SegcganError: the file is not such a table.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [_parse(line) for line in csv.DictReader(file)]
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is not a table of scores ({error}); make it again by evaluating the run"
-        raise SegcganError(msg) from error
-
-
-def _parse(line: dict[str, str]) -> Row:
-    cells: dict[str, str | int | float] = {}
-    for field in fields(Row):
-        if field.name not in line and field.default is not MISSING:
-            continue
-        text = line[field.name]
-        if text is None:
-            raise ValueError("a line is cut short")
-        if field.type is float:
-            cells[field.name] = float(text) if text else float("nan")
-        else:
-            cells[field.name] = int(text) if field.type is int else text
-    return Row(**cells)  # type: ignore[arg-type]

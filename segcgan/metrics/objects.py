@@ -1,15 +1,11 @@
 """Objects found, missed and invented, and the parts of a scene: what lies between a pixel and a case."""
 
-import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
-from segcgan.atomic import replacing
 from segcgan.case import Array
-from segcgan.errors import SegcganError
 
 HARM = 0.02  # a case or an object is harmed when its IoU falls by more than this
 CONVENTION = (
@@ -113,30 +109,3 @@ def detection(objects: Iterable[Object]) -> Detection:
         sq=share(sum(hits), len(hits)),
         pq=share(sum(hits), total),
     )
-
-
-def write_objects(path: Path, objects: Iterable[Object]) -> None:
-    """Write ``objects_<split>.csv``, atomically."""
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [each.name for each in fields(Object)])
-        writer.writeheader()
-        writer.writerows(asdict(each) for each in objects)
-
-
-def read_objects(path: Path) -> list[Object]:
-    """Read what ``write_objects`` wrote; a missing file has none.
-
-    Raises:
-        SegcganError: the file is not such a table.
-    """
-    if not path.is_file():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [
-                Object(**line | {"number": int(line["number"]), "area": int(line["area"]), "iou": float(line["iou"])})  # type: ignore[arg-type]
-                for line in csv.DictReader(stream)
-            ]
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is not a table of objects ({error}); make it again with segcgan test"
-        raise SegcganError(msg) from error

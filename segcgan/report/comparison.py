@@ -2,16 +2,17 @@
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from segcgan.atomic import replacing, write_text
 from segcgan.errors import SegcganError
 from segcgan.metrics import comparison as paired
-from segcgan.metrics.blocks import SIDE, Block, block_differences, read_blocks
-from segcgan.metrics.cases import Row, read_rows
-from segcgan.metrics.objects import HARM, Object, read_objects
+from segcgan.metrics.blocks import SIDE, Block, block_differences
+from segcgan.metrics.cases import Row
+from segcgan.metrics.objects import HARM, Object
+from segcgan.metrics.records import read_records
 from segcgan.metrics.summary import Table, number
 from segcgan.report.forest import forest, scatter
 from segcgan.runs import Run
@@ -52,27 +53,35 @@ def command(chosen: argparse.Namespace) -> tuple[Table, list[str]]:
 
 
 def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    (rows_a, objects_a, blocks_a), (rows_b, objects_b, blocks_b) = (_read(each, chosen.split) for each in (a, b))
-    variants = [_variant(rows[0], wish) for rows, wish in ((rows_a, chosen.variant_a), (rows_b, chosen.variant_b))]
-    first, second = paired.by_case(rows_a, variants[0], a), paired.by_case(rows_b, variants[1], b)
+    sides = [_read(each, chosen.split) for each in (a, b)]
+    wishes = zip(sides, (chosen.variant_a, chosen.variant_b), strict=True)
+    variants = [_variant(side.rows[0], wish) for side, wish in wishes]
+    first, second = (
+        paired.by_case(side.rows, variant, name) for side, variant, name in zip(sides, variants, (a, b), strict=True)
+    )
     paired.same_cases(first, second, a, b)
-    for rows in [*rows_a[1:], *rows_b]:
-        paired.same_measure(rows_a[0], rows, a, b)
-    groups = {row.case: row.group for row in rows_a[0]}
+    reference, *others = [*sides[0].rows, *sides[1].rows]
+    for rows in others:
+        paired.same_measure(reference, rows, a, b)
+    groups = {row.case: row.group for row in reference}
     found = paired.differences(first, second, groups)
     ious = paired.case_pairs(first, second)
     cases = paired.tally([b - a for a, b in ious])
-    objects = paired.tally(paired.object_changes(objects_a, objects_b, *variants))
+    objects = paired.tally(paired.object_changes(sides[0].objects, sides[1].objects, *variants))
     name = Run.find(Path(b.split(",")[0])).facts.get("name", Path(b).name)
     sentences = [_said("cases", cases), *([_said("objects", objects)] if objects.units else [])]
     count = len({groups[case] for case, _ in first})
     if count == 1:
-        pooled = {each.score: each for each in block_differences(blocks_a, blocks_b, variants)}
+        pooled = {each.score: each for each in block_differences(sides[0].blocks, sides[1].blocks, variants)}
         found = [pooled.get(each.score, each) for each in found]
         sentences.append(_one_group(next((each.groups for each in pooled.values()), 0)))
     elif count < paired.FEW_GROUPS:
         least = f"no p below {2 / 2**count:.3g} is possible"
         sentences.append(f"only {count} patients or scenes: {least}; take the intervals as a hint")
+    for path in [*sides[0].missing, *sides[1].missing]:
+        table = path.name.partition("_")[0]
+        if table == "objects" or count == 1:
+            sentences.append(f"{path} is missing, so {table} are not compared; score that run again")
     return {"name": name, "a": a, "b": b, "split": chosen.split, "variants": variants,
             "differences": found, "cases": asdict(cases), "objects": asdict(objects), "ious": ious,
             "sentences": [f"{name}: {each}" for each in sentences]}  # fmt: skip
@@ -93,19 +102,30 @@ def _one_group(blocks: int) -> str:
     )
 
 
-def _read(names: str, split: str) -> tuple[list[list[Row]], list[list[Object]], list[list[Block]]]:
-    """Read rows, objects and blocks of one run, or of several of the same config that differ in their seed."""
-    rows, objects, blocks = [], [], []
+@dataclass
+class _Side:
+    """What is known of one run, or of several of the same config that differ in their seed."""
+
+    rows: list[list[Row]] = field(default_factory=list)
+    objects: list[list[Object]] = field(default_factory=list)
+    blocks: list[list[Block]] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)  # tables that older versions did not write
+
+
+def _read(names: str, split: str) -> _Side:
+    side = _Side()
     for name in names.split(","):
         folder = Run.find(Path(name)).folder
         path = folder / f"cases_{split}.csv"
         if not path.is_file():
             verb = "test" if split == "test" else "validate"
             raise SegcganError(f"{folder} has no scores of the {split} split; make them with segcgan {verb}")
-        rows.append(read_rows(path))
-        objects.append(read_objects(folder / f"objects_{split}.csv"))
-        blocks.append(read_blocks(folder / f"blocks_{split}.csv"))
-    return rows, objects, blocks
+        side.rows.append(read_records(path, Row))
+        objects, blocks = (folder / f"{table}_{split}.csv" for table in ("objects", "blocks"))
+        side.missing += [each for each in (objects, blocks) if not each.is_file()]
+        side.objects.append(read_records(objects, Object) if objects.is_file() else [])
+        side.blocks.append(read_records(blocks, Block) if blocks.is_file() else [])
+    return side
 
 
 def _said(what: str, tally: paired.Tally) -> str:

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from segcgan.errors import SegcganError
-from segcgan.metrics.cases import read_rows
+from segcgan.metrics.cases import Row
+from segcgan.metrics.records import read_records
 from segcgan.metrics.summary import case_table
 from segcgan.report.curves import curves
 from segcgan.report.html import write_report
@@ -37,7 +38,7 @@ def write_run_report(run: Path) -> Path:
     curve_files = sorted((run / "logs").glob("*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     logs = {path.parent.name: path for path in curve_files}
     pictures = {said: run / "previews" / f"{split}_{word}.png" for word, said in _WORDS.items()}
-    header, lines = case_table(read_rows(run / f"cases_{split}.csv"))
+    header, lines = case_table(read_records(run / f"cases_{split}.csv", Row))
     notes = (
         []
         if split == "test"

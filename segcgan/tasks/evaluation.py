@@ -9,9 +9,10 @@ from segcgan.case import Case
 from segcgan.data.module import SegmentationData
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
-from segcgan.metrics.blocks import write_blocks
-from segcgan.metrics.cases import unique, write_rows
-from segcgan.metrics.objects import write_objects
+from segcgan.metrics.blocks import Block
+from segcgan.metrics.cases import Row, unique
+from segcgan.metrics.objects import Object
+from segcgan.metrics.records import write_records
 from segcgan.metrics.summary import Table, exemplars
 from segcgan.report.page import write_run_report
 from segcgan.report.strips import case_strip
@@ -80,9 +81,9 @@ def _publish(cli: StageCLI, run: Run, split: str) -> Table:
     if cli.trainer.global_rank:
         return [], []
     rows = unique(board.rows)
-    write_rows(run.folder / f"cases_{split}.csv", rows)
-    write_objects(run.folder / f"objects_{split}.csv", board.objects)
-    write_blocks(run.folder / f"blocks_{split}.csv", board.blocks)
+    write_records(run.folder / f"cases_{split}.csv", Row, rows)
+    write_records(run.folder / f"objects_{split}.csv", Object, board.objects)
+    write_records(run.folder / f"blocks_{split}.csv", Block, board.blocks)
     lines = board.table()
     facts = {"table": lines, "accepted": board.accepted(task.gate), "cases": len(board.confusions)}
     write_json(run.folder / f"scores_{split}.json", facts)

@@ -6,8 +6,9 @@ import pytest
 from segcgan.case import Geometry
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.metrics.blocks import SIDE, Block, block_differences, read_blocks, score_blocks, write_blocks
+from segcgan.metrics.blocks import SIDE, Block, block_differences, score_blocks
 from segcgan.metrics.cases import score_case
+from segcgan.metrics.records import read_records, write_records
 
 NAMES = ["background", "x", "y"]
 
@@ -76,9 +77,8 @@ def test_what_has_no_blocks():
 
 def test_tables_come_back(tmp_path):
     parts, _ = blocks(masks())
-    write_blocks(tmp_path / "blocks_test.csv", parts)
-    assert read_blocks(tmp_path / "blocks_test.csv") == parts
-    assert read_blocks(tmp_path / "none.csv") == []
+    write_records(tmp_path / "blocks_test.csv", Block, parts)
+    assert read_records(tmp_path / "blocks_test.csv", Block) == parts
     (tmp_path / "broken.csv").write_text("case,both\na,x\n")
     with pytest.raises(SegcganError, match=r"broken.csv is not a table of blocks .* segcgan test"):
-        read_blocks(tmp_path / "broken.csv")
+        read_records(tmp_path / "broken.csv", Block)

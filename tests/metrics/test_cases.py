@@ -9,8 +9,9 @@ from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
 from segcgan.metrics.boundary import assd, boundary_f, nsd
 from segcgan.metrics.calibration import calibrate
-from segcgan.metrics.cases import pool, read_rows, score_case, unique, write_rows
+from segcgan.metrics.cases import Row, pool, score_case, unique
 from segcgan.metrics.pair import Convention
+from segcgan.metrics.records import read_records, write_records
 from segcgan.metrics.skeleton import cldice
 
 CLASSES = [ClassSpec("background", [0]), ClassSpec("liver", [1]), ClassSpec("tumour", [2])]
@@ -118,10 +119,10 @@ def test_centre_lines_are_measured_on_demand_only():
 def test_rows_survive_the_csv(tmp_path):
     rows, _ = score_case("a, \"b\" ü", masks(), CLASSES, GEOMETRY, 1.0)
     path = tmp_path / "cases.csv"
-    write_rows(path, rows)
+    write_records(path, Row, rows)
     assert [path.name for path in tmp_path.iterdir()] == ["cases.csv"]
     assert path.read_text(encoding="utf-8").splitlines()[0].startswith("case,group,variant,class_name,status,dice")
-    back = read_rows(path)
+    back = read_records(path, Row)
     assert str(back) == str(rows)  # NaN is not equal to itself, its text is
 
 
@@ -131,17 +132,17 @@ def test_tables_of_older_versions_are_read(tmp_path):
         "case,group,variant,class_name,status,dice,iou,boundary_iou,hd95,voxels_reference,voxels_prediction,unit,band\n"
         "p1,p1,coarse,liver,ok,0.9,0.8,0.7,1.5,10,11,mm,2.0\n"
     )
-    (row,) = read_rows(path)
+    (row,) = read_records(path, Row)
     assert (row.hd95, row.band, row.convention) == (1.5, 2.0, "")
     assert all(math.isnan(value) for value in (row.nsd, row.boundary_f, row.assd))
 
 
 def test_a_line_cut_short_is_an_error(tmp_path):
     path = tmp_path / "cases.csv"
-    write_rows(path, score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)[0])
+    write_records(path, Row, score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)[0])
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(SegcganError, match=r"cases.csv is not a table of scores \(a line is cut short\); make it"):
-        read_rows(path)
+    with pytest.raises(SegcganError, match=r"cases.csv is not a table of rows \(a line is cut short\); make it"):
+        read_records(path, Row)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -153,7 +154,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        write_rows(path, broken())
+        write_records(path, Row, broken())
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -161,8 +162,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_a_foreign_csv_is_an_error(tmp_path):
     path = tmp_path / "cases.csv"
     path.write_text("case,dice\nx,1\n")
-    with pytest.raises(SegcganError, match=r"cases.csv is not a table of scores \('group'\); make it again"):
-        read_rows(path)
+    with pytest.raises(SegcganError, match=r"cases.csv is not a table of rows \('group'\); make it again"):
+        read_records(path, Row)
 
 
 def test_a_case_scored_twice_counts_once():

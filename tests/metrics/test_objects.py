@@ -5,7 +5,8 @@ import pytest
 from scipy.ndimage import label
 
 from segcgan.errors import SegcganError
-from segcgan.metrics.objects import detection, find_objects, read_objects, score_objects, write_objects
+from segcgan.metrics.objects import Object, detection, find_objects, score_objects
+from segcgan.metrics.records import read_records, write_records
 
 NAMES = ["background", "thing"]
 
@@ -79,9 +80,8 @@ def test_empty_masks():
 
 def test_tables_come_back(tmp_path):
     found = score(mask((0, 0, 4, 4)), mask((0, 1, 4, 4), (10, 10, 2, 2)))
-    write_objects(tmp_path / "objects_test.csv", found)
-    assert read_objects(tmp_path / "objects_test.csv") == found
-    assert read_objects(tmp_path / "none.csv") == []
+    write_records(tmp_path / "objects_test.csv", Object, found)
+    assert read_records(tmp_path / "objects_test.csv", Object) == found
     (tmp_path / "broken.csv").write_text("case,number\na,x\n")
     with pytest.raises(SegcganError, match=r"broken.csv is not a table of objects .* segcgan test"):
-        read_objects(tmp_path / "broken.csv")
+        read_records(tmp_path / "broken.csv", Object)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from segcgan.cli import main
-from segcgan.metrics.blocks import Block, write_blocks
-from segcgan.metrics.cases import Row, write_rows
-from segcgan.metrics.objects import Object, write_objects
+from segcgan.metrics.blocks import Block
+from segcgan.metrics.cases import Row
+from segcgan.metrics.objects import Object
+from segcgan.metrics.records import write_records
 from segcgan.report import comparison
 
 
@@ -32,9 +33,9 @@ def make(folder: Path, gains, objects=True, **more):
         rows += [refined, replace(refined, variant="chosen")]
         for variant, iou in (("coarse", 0.5), ("refined", 0.5 + gain), ("chosen", 0.5 + gain)):
             found.append(Object(case, group, variant, "x", "reference", 0, 9, iou))
-    write_rows(folder / "cases_test.csv", rows)
+    write_records(folder / "cases_test.csv", Row, rows)
     if objects:
-        write_objects(folder / "objects_test.csv", found)
+        write_records(folder / "objects_test.csv", Object, found)
     return str(folder)
 
 
@@ -81,7 +82,7 @@ def test_a_case_of_several_classes_is_one_case(tmp_path, capsys):
         runs.append(make(tmp_path / name, [0.0] * 4))
         rows = [row(f"case{i}", f"p{i}", "chosen", value, class_name=word)
                 for i in range(4) for word, value in (("x", iou), ("y", 0.7))]  # fmt: skip
-        write_rows(tmp_path / name / "cases_test.csv", rows)
+        write_records(tmp_path / name / "cases_test.csv", Row, rows)
     said = compare(capsys, *runs)
     assert "of 4 cases 0 better, 4 worse, 4 harmed" in said
     assert "IoU ↑\t0.6000\t0.5500\t−0.0500" in said
@@ -133,16 +134,19 @@ def test_a_single_scene_is_resampled_by_blocks(tmp_path, capsys):
     runs = []
     for name, iou in (("a", 0.5), ("b", 0.6)):
         run = make(tmp_path / name, [0.0])
-        write_rows(tmp_path / name / "cases_test.csv", [row("scene", "scene", "chosen", iou)])
+        write_records(tmp_path / name / "cases_test.csv", Row, [row("scene", "scene", "chosen", iou)])
         runs.append(run)
     said = compare(capsys, *runs)
     assert "all cases belong to one patient or scene: there is no interval" in said
     assert "IoU ↑\t0.5000\t0.6000\t+0.1000\t–\t–\t–\t1\t1" in said
     for name, both in (("a", (60, 40, 50)), ("b", (70, 60, 55))):
         found = [Block("scene", "chosen", "x", 0, 64 * i, n, 150, n // 2, 75) for i, n in enumerate(both)]
-        write_blocks(tmp_path / name / "blocks_test.csv", found)
+        write_records(tmp_path / name / "blocks_test.csv", Block, found)
         if name == "a":
-            assert "there is no interval" in compare(capsys, *runs)
+            said = compare(capsys, *runs)
+            assert "there is no interval" in said
+            assert f"{tmp_path / 'b' / 'blocks_test.csv'} is missing, so blocks are not compared; score that" in said
+            assert f"{tmp_path / 'a' / 'blocks_test.csv'} is missing" not in said
     said = compare(capsys, *runs)
     assert "over 3 blocks of 64 × 64 pixels, neighbours taken as independent: they say nothing of other scenes" in said
     assert "IoU ↑\t0.5000\t0.6981\t" in said  # 150 of 300, 185 of 265

@@ -8,8 +8,9 @@ import torch
 
 from segcgan.cli import main
 from segcgan.metrics.blocks import Block
-from segcgan.metrics.cases import read_rows
+from segcgan.metrics.cases import Row
 from segcgan.metrics.objects import Object, detection
+from segcgan.metrics.records import read_records
 from segcgan.tasks.scoring import Scoreboard
 
 
@@ -46,7 +47,7 @@ def test_the_convention_of_a_config_reaches_table_rows_and_report(tiny, capsys):
     assert "surface, percentile\tsurfels, pooled" in shown
     assert "clDice ↑ (mean of cases)\t0." in shown
     run = tiny.parent / "runs" / "tiny" / "latest"
-    rows = read_rows(run / "cases_val.csv")
+    rows = read_records(run / "cases_val.csv", Row)
     assert {row.convention for row in rows} == {"surfels, pooled"}
     assert all(0 <= row.cldice <= 1 for row in rows)
     assert "weighted by area (Nikolov 2018" in (run / "report.html").read_text()
