@@ -70,8 +70,9 @@ class Chain:
         """
         if self.segmenter is None:
             raise SegcganError("this chain has no segmenter: give coarse masks")
+        network = self.segmenter.eval().to(memory_format=torch.channels_last)  # as in training: the same sums
         with torch.inference_mode(), self._precision():
-            logits = self.segmenter.eval()(image.to(self.device))
+            logits = network(image.to(self.device))
         if logits.shape[1] != len(self.classes):
             listed = f"data.classes lists {len(self.classes)}"
             msg = f"the segmenter returns {logits.shape[1]} classes but {listed}; make them equal"

@@ -30,11 +30,8 @@ class Canvas:
             shape = next(iter(fields.values())).shape[1:]
             self._weights = gaussian(plan.tile)
             self._sums = {name: np.zeros_like(f) for name, f in fields.items() if f.dtype != np.uint8}
-            self._total, self._most, self._times = (
-                np.zeros(shape, np.float32),
-                np.zeros(shape, np.float32),
-                np.zeros(shape, np.uint8),
-            )
+            self._total, self._most = np.zeros(shape, np.float32), np.zeros(shape, np.float32)  # of weights
+            self._times = np.zeros(shape, np.uint8)
             self._squares = np.zeros_like(fields["probability"])
 
     def place(self, tiles: Iterable[tuple[int, int, int]], found: dict[str, Array]) -> None:
@@ -42,22 +39,11 @@ class Canvas:
         for index, tile in enumerate(tiles):
             here, there = self._overlap(tile)
             values = {name: batch[index][:, *there] for name, batch in found.items()}
-            if not self._plan.blended:
+            if self._plan.blended:
+                self._blend(here, self._weights[there], values)
+            else:
                 for name, each in values.items():
                     self.fields[name][:, *here] = each
-                continue
-            weights = self._weights[there]
-            for name, each in values.items():
-                if name in self._sums:
-                    self._sums[name][:, *here] += weights * each
-                else:
-                    self.fields[name][:, *here] = np.where(
-                        weights > self._most[here], each, self.fields[name][:, *here]
-                    )
-            self._squares[:, *here] += weights * values["probability"] ** 2
-            self._most[here] = np.maximum(self._most[here], weights)
-            self._total[here] += weights
-            self._times[here] += 1
 
     def finish(self, valid: Array) -> dict[str, Array]:
         """Return the fields; of blended tiles also how much they disagree, over valid pixels (d, h, w)."""
@@ -69,6 +55,17 @@ class Canvas:
         spread = (self._squares / total - self.fields["probability"] ** 2).clip(min=0).max(0)
         several = valid & (self._times > 1)
         return self.fields | {SEAM: np.array([spread[several].sum(dtype=np.float64), np.count_nonzero(several)])}
+
+    def _blend(self, here: tuple[int, slice, slice], weights: Array, values: dict[str, Array]) -> None:
+        for name, each in values.items():
+            if name in self._sums:
+                self._sums[name][:, *here] += weights * each
+            else:
+                self.fields[name][:, *here] = np.where(weights > self._most[here], each, self.fields[name][:, *here])
+        self._squares[:, *here] += weights * values["probability"] ** 2
+        self._most[here] = np.maximum(self._most[here], weights)
+        self._total[here] += weights
+        self._times[here] += 1
 
     def _overlap(self, tile: tuple[int, int, int]) -> tuple[tuple[int, slice, slice], tuple[slice, slice]]:
         """Where a tile lies in the fields, and which part of it."""
