@@ -179,11 +179,15 @@ def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, floa
     found = collect(config, seeds, runs, settings)
     if not found:
         raise SystemExit(f"{runs} holds no scored run yet")
+    both = {score: _scored_by_all(found, score) for score in SCORES}
     lines: list[dict[str, Any]] = []
     for name, scored in found.items():
         line: dict[str, Any] = {"row": name, "seeds": sorted(scored.rows)}
         for score in SCORES:
-            line[score] = _over_seeds([[getattr(row, score) for row in rows] for rows in scored.rows.values()])
+            shared = [
+                [row for row in rows if (row.case, row.class_name) in both[score]] for rows in scored.rows.values()
+            ]
+            line[score] = _over_seeds([[getattr(row, score) for row in rows] for rows in shared])
         for score in next(iter(scored.spreads.values())):
             line[score] = _over_seeds([[spread[score]] for spread in scored.spreads.values()])
         for base in BASES:
@@ -196,13 +200,16 @@ def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, floa
     groups = len({row.group for row in rows})
     facts = {
         "config": config, "settings": settings, "cases": len({row.case for row in rows}), "groups": groups,
+        "cases scored by every row": {score: len({case for case, _ in keys}) for score, keys in both.items()},
         "unit": rows[0].unit, "boundary band": rows[0].band, "step costs": costs, "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "interval": "95 %, bootstrap over " + ("groups" if groups > 1 else "blocks") + " of the mean over seeds",
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"refiners_{config}.json").write_text(json.dumps(facts | {"rows": lines}, indent=1))
-    print(f"{config}: {facts['cases']} test cases of {groups} groups; step costs {costs}")
+    cost = ", ".join(f"{name} {value:.2f}" for name, value in costs.items())
+    print(f"{config}: {facts['cases']} test cases of {groups} groups; a step costs, in segmenter steps: {cost}")
+    print(f"means over the cases that every row has a score of: {facts['cases scored by every row']}")
     spreads = [key for key in SPREADS.values() if any(key in line for line in lines)]
     heads = ["row", "seeds", *SCORES.values(), *spreads]
     heads += [f"{SCORES[score]} − {base} [95 %]" for base in BASES for score in ("dice", "boundary_iou")]
@@ -213,6 +220,16 @@ def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, floa
         gains = [line[score].get(f"minus {base}") for base in BASES for score in ("dice", "boundary_iou")]
         cells += ["" if g is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(g["mean"], *g["interval"]) for g in gains]
         print("| " + " | ".join(cells) + " |")
+
+
+def _scored_by_all(found: dict[str, Scored], score: str) -> set[tuple[str, str]]:
+    """Cases and classes with a score in every row: where nothing is, an empty mask has none and any other has 0."""
+    tables = [
+        {(row.case, row.class_name) for row in rows if getattr(row, score) == getattr(row, score)}
+        for scored in found.values()
+        for rows in scored.rows.values()
+    ]
+    return set.intersection(*tables)
 
 
 def _over_seeds(values: list[list[float]]) -> dict[str, Any]:
