@@ -55,6 +55,24 @@ def test_an_absent_class_costs_by_its_false_area(area):
     assert dice_loss(sure(predicted), target, everything(target)).item() == pytest.approx(1 - 1 / (area + 1), abs=1e-6)
 
 
+def test_an_empty_image_does_not_drown_what_a_small_object_pulls():
+    """At an empty prediction: else nothing ever starts to grow where a third of the images is empty."""
+    target = torch.zeros(2, 96, 96, dtype=torch.long)
+    target[0, 40:48, 40:48] = 1
+    p = torch.full((2, 96, 96), 1e-4, requires_grad=True)
+    dice_loss(torch.stack([1 - p, p], 1).log(), target, everything(target)).backward()
+    pull, push = -p.grad[0, 44, 44], p.grad[1, 44, 44]
+    assert push == pytest.approx(0.5 * 92.16 / (92.16 + 0.9216) ** 2, rel=1e-3)
+    assert pull > push > 0
+
+
+def test_a_false_area_of_a_hundredth_of_the_image_costs_half():
+    target = torch.zeros(1, 20, 20, dtype=torch.long)
+    predicted = target.clone()
+    predicted[0, 0, :4] = 1
+    assert dice_loss(sure(predicted), target, everything(target)).item() == pytest.approx(0.5, abs=1e-6)
+
+
 def test_cross_entropy_by_hand():
     logits = torch.tensor([0.0, math.log(3.0)]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
     target = torch.tensor([[[1, 0]]])
