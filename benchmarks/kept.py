@@ -7,13 +7,16 @@ from pathlib import Path
 
 import yaml
 
+from segcgan.atomic import replacing, write_text
 from segcgan.metrics.blocks import Block
 from segcgan.metrics.cases import Row
 from segcgan.metrics.records import read_records, write_records
 
 KEPT = Path(__file__).parent / "results" / "seeds"
 CONFIGS = Path(__file__).parents[1] / "configs"
-SCORES = ("dice", "iou", "boundary_iou", "hd95")
+SCORES = {"dice": "Dice", "iou": "IoU", "boundary_iou": "Boundary IoU", "hd95": "HD95"}
+
+Spreads = dict[str, dict[str, float]]
 
 
 def digest(config: str, extra: list[str]) -> str:
@@ -28,13 +31,10 @@ def path_of(config: str, seed: int, settings: str) -> Path:
     return KEPT / f"{config}_{settings}_seed_{seed}.csv"
 
 
-Spreads = dict[str, dict[str, float]]
-
-
 def keep(path: Path, rows: dict[str, list[Row]], blocks: dict[str, list[Block]], spreads: Spreads) -> None:
     """Write the rows of one seed by name of the table's row; blocks only where a single scene makes them needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["row", "case", "group", "class", "unit", "band", *SCORES])
         for name, found in rows.items():
@@ -44,7 +44,7 @@ def keep(path: Path, rows: dict[str, list[Row]], blocks: dict[str, list[Block]],
     if len({row.group for found in rows.values() for row in found}) == 1:
         write_records(path.with_suffix(".blocks.csv"), Block, [each for found in blocks.values() for each in found])
     if any(spreads.values()):
-        path.with_suffix(".json").write_text(json.dumps(spreads, indent=1) + "\n")
+        write_text(path.with_suffix(".json"), json.dumps(spreads, indent=1) + "\n")
 
 
 def recall(path: Path) -> tuple[dict[str, list[Row]], list[Block], Spreads]:

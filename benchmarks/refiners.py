@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import yaml
 from kept import digest, path_of  # beside this file
-from summary import write_table
+from summary import finished, write_table
 
 from segcgan.batch import Batch
 from segcgan.cli import main as segcgan
@@ -39,21 +39,15 @@ REFINERS = {"residual": "residual", "cGAN": "cgan", "VAE": "vae"}  # configs/ref
 APART = {"cGAN": ["--model.refiner.init_args.boundary_weight=0"], "VAE": ["--model.refiner.init_args.hybrid=0"]}
 
 
-def run_of(runs: Path, name: str, overlay: str = "") -> Run | None:
-    """Return the finished run of a row, if there is one."""
-    base = runs / (f"{name}+{overlay}" if overlay else name)
-    found = sorted(base.glob("2*")) if base.is_dir() else []
-    return next((Run(path) for path in reversed(found) if Run(path).finished("chain")), None)
-
-
 def train(runs: Path, config: str, words: list[str], overlay: str = "") -> Run:
     """Train one row unless it is trained, and score its test split unless it is scored."""
     layers = ["--config", f"{config}.yaml", *(["--config", f"refiners/{overlay}.yaml"] if overlay else [])]
     words = [*layers, *words, f"--plan.runs={runs}"]
-    if (run := run_of(runs, config, overlay)) is None:
+    base = runs / (f"{config}+{overlay}" if overlay else config)
+    if (run := finished(base)) is None:
         if segcgan(["fit", *words]):
             raise SystemExit(f"training in {runs} failed")
-        run = run_of(runs, config, overlay)
+        run = finished(base)
     if run is None:
         raise SystemExit(f"{runs} holds no finished run")
     if not (run.folder / "scores_test.json").is_file() and segcgan(["test", *words]):

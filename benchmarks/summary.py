@@ -8,6 +8,7 @@ from typing import Any
 import kept  # beside this file
 import numpy as np
 import torch
+from kept import SCORES
 from scipy import ndimage
 
 from segcgan.case import IGNORE
@@ -22,7 +23,6 @@ from segcgan.segmenters import Ensemble
 from segcgan.tasks.stage import StageCLI
 
 RESULTS = Path(__file__).parent / "results"
-SCORES = {"dice": "Dice", "iou": "IoU", "boundary_iou": "Boundary IoU", "hd95": "HD95"}
 SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
 BASES = ("segmenter", "trained longer")
 ROWS = 10

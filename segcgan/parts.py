@@ -57,7 +57,8 @@ def _as_annotated(value: Any, kind: type, key: str) -> Any:
     """Turn a dictionary into the dataclass that an argument is annotated with, if it is."""
     if not isinstance(value, dict):
         return value
-    hint = inspect.signature(kind).parameters[key].annotation if key in inspect.signature(kind).parameters else None
+    parameter = inspect.signature(kind).parameters.get(key)
+    hint = None if parameter is None else parameter.annotation
     found = [each for each in (hint, *get_args(hint)) if isinstance(each, type) and is_dataclass(each)]
     return found[0](**value) if found else value
 

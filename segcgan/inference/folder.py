@@ -141,7 +141,8 @@ def _predict(
             progress=progress,
         )
         files = write_outputs(outcome, output, chain.classes, chain.refiner is not None, wish.uncertainty)
-        row.seam = "" if outcome.seam != outcome.seam else f"{outcome.seam:.2g}"
+        seam = outcome.seam  # reads every strip
+        row.seam = "" if seam != seam else f"{seam:.2g}"
         store.close()
     except (SegcganError, OSError, RuntimeError, ValueError, MemoryError) as error:
         row.reason = " ".join(str(error).split()) or type(error).__name__

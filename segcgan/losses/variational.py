@@ -48,6 +48,11 @@ def kl_nats(posterior: Gaussian, prior: Gaussian | None = None, known: Tensor | 
     return (nats if known is None else nats * known).flatten(1).sum(1)
 
 
+def warmed_up(weight: float, steps: int, warmup: int) -> float:
+    """Return the weight of the KL after so many steps: it rises evenly from 0 over ``warmup`` of them."""
+    return weight * min(1.0, (steps + 1) / max(1, warmup))
+
+
 def active_units(means: Tensor) -> Tensor:
     """Count units (channels of (B, Z, *S)) whose posterior mean varies over the batch by more than 0.01.
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from segcgan.batch import Batch
 from segcgan.errors import SegcganError
-from segcgan.losses.variational import Gaussian, active_units, kl_nats
+from segcgan.losses.variational import Gaussian, active_units, kl_nats, warmed_up
 from segcgan.noise import Noise
 from segcgan.priors.base import Prior
 from segcgan.priors.upward import Upward, check_input
@@ -95,7 +95,7 @@ class ImageVAE(Prior):
         reconstruction = nats.masked_fill(~batch.valid, 0.0).flatten(1).sum(1)
         kl = kl_nats(posterior, known=F.max_pool2d(batch.valid.float(), self.stride) > 0)
         pixels = batch.valid.flatten(1).sum(1).clamp_min(1)
-        weight = self.beta * min(1.0, (int(self.steps) + 1) / max(1, self.warmup))
+        weight = warmed_up(self.beta, int(self.steps), self.warmup)
         if self.training:
             self.steps += 1
         self.diagnostics = {

@@ -11,7 +11,7 @@ from segcgan.batch import Batch
 from segcgan.errors import SegcganError
 from segcgan.losses import mask_terms
 from segcgan.losses.region import one_hot
-from segcgan.losses.variational import Gaussian, active_units, kl_nats
+from segcgan.losses.variational import Gaussian, active_units, kl_nats, warmed_up
 from segcgan.noise import Noise
 from segcgan.refiners.base import Refiner
 from segcgan.refiners.ushape import (
@@ -51,7 +51,7 @@ class KL:
 
     def weight(self, steps: int) -> float:
         """Return the weight of the KL after so many steps."""
-        return 1.0 if self.target_ce is not None else self.beta * min(1.0, (steps + 1) / max(1, self.warmup))
+        return 1.0 if self.target_ce is not None else warmed_up(self.beta, steps, self.warmup)
 
 
 class LatentRefiner(Refiner):

@@ -1,11 +1,16 @@
 """A task small enough to be trained in a test: discs in noise, a norm-free network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+
+from segcgan.tasks.segmentation import SegmentationTask
 
 
 def write_discs(root: Path, count: int = 8, size: int = 40) -> None:
@@ -19,6 +24,22 @@ def write_discs(root: Path, count: int = 8, size: int = 40) -> None:
         image = 80 + 60 * disc + rng.normal(0, 15, disc.shape)
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "images" / f"disc_{index}.png")
         Image.fromarray(disc.astype(np.uint8)).save(root / "masks" / f"disc_{index}.png")
+
+
+@contextmanager
+def interrupted(stage: str) -> Iterator[None]:
+    """Stop training, as Ctrl-C does, at the fifth step of a stage."""
+    original, calls = SegmentationTask.training_step, []
+
+    def breaking(self: SegmentationTask, batch: object, index: int) -> torch.Tensor | None:
+        calls.append(self.stage)
+        if calls.count(stage) == 5:  # in the middle of its second epoch
+            raise KeyboardInterrupt
+        return original(self, batch, index)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SegmentationTask, "training_step", breaking)
+        yield
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from segcgan.cli import main
 from segcgan.runs import Run, load
-from segcgan.tasks.segmentation import SegmentationTask
+from tests.tasks.conftest import interrupted
 
 GAN = {
     "model": {
@@ -58,22 +58,13 @@ def test_a_cgan_is_trained_scored_and_loaded(tiny: Path) -> None:
     assert not any("critic" in name for name in load_file(run.folder / "chain.safetensors"))
 
 
-def test_an_interrupted_game_resumes_to_the_same_weights(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_game_resumes_to_the_same_weights(tiny: Path) -> None:
     words = overlay(tiny)
     assert main(["fit", *words]) == 0
     straight = load_file(run_of(tiny).folder / "chain.safetensors")
-    original, calls = SegmentationTask.training_step, []
-
-    def breaking(self: SegmentationTask, batch: object, index: int) -> torch.Tensor | None:
-        calls.append(self.stage)
-        if calls.count("refiner") == 5:  # in the middle of its second epoch
-            raise KeyboardInterrupt
-        return original(self, batch, index)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SegmentationTask, "training_step", breaking)
     again = [*words, f"--plan.runs={tiny.parent / 'again'}"]
-    assert main(["fit", *again]) == 130
-    monkeypatch.setattr(SegmentationTask, "training_step", original)
+    with interrupted("refiner"):
+        assert main(["fit", *again]) == 130
     assert main(["fit", *again]) == 0
     resumed = load_file(Run.find(tiny.parent / "again" / "tiny+gan").folder / "chain.safetensors")
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from segcgan.cli import main
 from segcgan.errors import SegcganError
 from segcgan.runs import Run, load
+from tests.tasks.conftest import interrupted
 
 
 def run_of(config: Path) -> Run:
@@ -50,28 +51,17 @@ def test_a_finished_run_is_not_overwritten(tiny: Path) -> None:
     assert len([p for p in (tiny.parent / "runs" / "tiny").iterdir() if not p.is_symlink()]) == 2
 
 
-def test_an_interrupted_fit_resumes_to_the_same_weights(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_fit_resumes_to_the_same_weights(tiny: Path) -> None:
     assert main(["fit", "--config", str(tiny)]) == 0
     straight = load_file(run_of(tiny).folder / "chain.safetensors")
     config = tiny.with_name("broken.yaml")
     config.write_text(tiny.read_text())
 
-    from segcgan.tasks.segmentation import SegmentationTask
-
-    original, calls = SegmentationTask.training_step, []
-
-    def breaking(self: SegmentationTask, batch: object, index: int) -> torch.Tensor:
-        calls.append(self.stage)
-        if calls.count("segmenter") == 5:  # in the middle of its second epoch
-            raise KeyboardInterrupt
-        return original(self, batch, index)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SegmentationTask, "training_step", breaking)
-    assert main(["fit", "--config", str(config)]) == 130
+    with interrupted("segmenter"):
+        assert main(["fit", "--config", str(config)]) == 130
     broken = run_of(config)
     assert broken.finished("fold-1")
     assert not broken.finished("segmenter")
-    monkeypatch.setattr(SegmentationTask, "training_step", original)
     assert main(["fit", "--config", str(config)]) == 0
     assert run_of(config).folder == broken.folder
     resumed = load_file(broken.folder / "chain.safetensors")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from segcgan.cli import main
 from segcgan.runs import Run, load
 from segcgan.segmenters import BoundarySegmenter, LatentSegmenter
-from segcgan.tasks.segmentation import SegmentationTask
+from tests.tasks.conftest import interrupted
 
 OVERLAYS = Path(__file__).parents[2] / "configs" / "regularisers"
 SMALL = {
@@ -107,24 +107,15 @@ def test_the_prior_of_a_regulariser_is_frozen_and_that_of_a_segmenter_learns_on(
     assert column(run, "train/elbo_nats", "prior")[1] > column(run, "train/elbo_nats", "prior")[0]
 
 
-def test_an_interrupted_prior_resumes_to_the_same_weights(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_prior_resumes_to_the_same_weights(tiny: Path) -> None:
     more = ("--plan.segmenter_epochs=1",)
     assert main(command(tiny, "image_vae", more=more)) == 0
     straight = run_of(tiny, "image_vae")
-    original, calls = SegmentationTask.training_step, []
-
-    def breaking(self: SegmentationTask, batch: object, index: int) -> torch.Tensor | None:
-        calls.append(self.stage)
-        if calls.count("prior") == 5:  # in the middle of its second epoch
-            raise KeyboardInterrupt
-        return original(self, batch, index)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SegmentationTask, "training_step", breaking)
-    assert main(command(tiny, "image_vae", more=more)) == 130
+    with interrupted("prior"):
+        assert main(command(tiny, "image_vae", more=more)) == 130
     broken = run_of(tiny, "image_vae")
     assert broken.folder != straight.folder
     assert not broken.finished("prior")
-    monkeypatch.setattr(SegmentationTask, "training_step", original)
     assert main(command(tiny, "image_vae", more=more)) == 0
     assert run_of(tiny, "image_vae").folder == broken.folder
     for found in (Run.weights(straight, "prior"), straight.folder / "chain.safetensors"):
