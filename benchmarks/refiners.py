@@ -1,6 +1,7 @@
 """Is a refiner worth its compute? Segmenter, refiners, and the same compute spent otherwise, over several seeds.
 
     python benchmarks/refiners.py cardiac_mr --seeds 0 1 2          (resumes; add --only-table to print what is there)
+    python benchmarks/refiners.py nuclei segmenters/segformer       (a further config changes the first, in every row)
 
 Rows, for every seed:
 
@@ -24,8 +25,8 @@ from typing import Any
 
 import torch
 import yaml
-from kept import digest, path_of  # beside this file
-from summary import finished, write_table
+from kept import digest, named, path_of  # beside this file
+from summary import costs_before, finished, write_table
 
 from segcgan.batch import Batch
 from segcgan.cli import main as segcgan
@@ -35,15 +36,15 @@ from segcgan.runs import Run, load
 from segcgan.segmenters import segmenter_loss
 
 REFINERS = {"residual": "residual", "cGAN": "cgan", "VAE": "vae"}  # configs/refiners/*.yaml
-# where references disagree, nothing may draw samples together
-APART = {"cGAN": ["--model.refiner.init_args.boundary_weight=0"], "VAE": ["--model.refiner.init_args.hybrid=0"]}
+# where references disagree, what draws samples together is off, or weak: without it prior samples come out empty
+APART = {"cGAN": ["--model.refiner.init_args.boundary_weight=0"], "VAE": ["--model.refiner.init_args.hybrid=0.25"]}
 
 
-def train(runs: Path, config: str, words: list[str], overlay: str = "") -> Run:
+def train(runs: Path, configs: list[str], words: list[str]) -> Run:
     """Train one row unless it is trained, and score its test split unless it is scored."""
-    layers = ["--config", f"{config}.yaml", *(["--config", f"refiners/{overlay}.yaml"] if overlay else [])]
+    layers = [word for config in configs for word in ("--config", f"{config}.yaml")]
     words = [*layers, *words, f"--plan.runs={runs}"]
-    base = runs / (f"{config}+{overlay}" if overlay else config)
+    base = runs / named(configs)
     if (run := finished(base)) is None:
         if segcgan(["fit", *words]):
             raise SystemExit(f"training in {runs} failed")
@@ -99,43 +100,44 @@ def long_epochs(run: Run, cost: float) -> int:
     return round(steps)
 
 
-def train_all(config: str, seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> dict[str, Any]:
+def train_all(configs: list[str], seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> dict[str, Any]:
     """Train and score every row of one seed; return where each is."""
     base = [f"--seed_everything={seed}", *extra]
     found: dict[str, Run] = {}
     for name, overlay in REFINERS.items():
         behind = [f"--plan.segmenter_from={found['residual'].folder}"] if found else []
-        more = APART.get(name, []) if "raters" in config else []
-        found[name] = train(runs / "refiners", config, [*base, *behind, *more], overlay)
+        more = APART.get(name, []) if "raters" in configs[0] else []
+        found[name] = train(runs / "refiners", [*configs, f"refiners/{overlay}"], [*base, *behind, *more])
     if not costs:
         costs |= step_costs({name: found[name] for name in REFINERS})
         print("cost of a step, in steps of the segmenter:", {k: round(v, 2) for k, v in costs.items()}, flush=True)
     alone = ["--plan.refiner_epochs=0", *base]
     epochs = long_epochs(found["residual"], max(costs.values()))
-    found["trained longer"] = train(runs / "longer", config, [*alone, f"--plan.segmenter_epochs={epochs}"])
+    found["trained longer"] = train(runs / "longer", configs, [*alone, f"--plan.segmenter_epochs={epochs}"])
     other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]
-    found["second"] = train(runs / "second", config, other)
+    found["second"] = train(runs / "second", configs, other)
     return found
 
 
 def main() -> None:
     """Train what is missing, score it, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", help="name of a shipped config, e.g. cardiac_mr")
+    parser.add_argument("configs", nargs="+", help="name of a shipped config, e.g. cardiac_mr; others change it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--only-table", action="store_true", help="train nothing")
     parser.add_argument("--kept", action="store_true", help="train no seed whose scores are kept in results/seeds")
     chosen, extra = parser.parse_known_args()
-    notes = chosen.runs / chosen.config / "costs.json"
-    costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else {}
-    settings = digest(chosen.config, extra)
+    name = named(chosen.configs)
+    notes = chosen.runs / name / "costs.json"
+    settings = digest(chosen.configs, extra)
+    costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else costs_before(name, settings)
     for seed in chosen.seeds if not chosen.only_table else []:
-        if chosen.kept and path_of(chosen.config, seed, settings).is_file():
+        if chosen.kept and path_of(name, seed, settings).is_file():
             continue
-        train_all(chosen.config, seed, chosen.runs / chosen.config / f"seed_{seed}", extra, costs)
+        train_all(chosen.configs, seed, chosen.runs / name / f"seed_{seed}", extra, costs)
         notes.write_text(json.dumps(costs))
-    write_table(chosen.config, chosen.seeds, chosen.runs / chosen.config, costs, settings)
+    write_table(name, chosen.seeds, chosen.runs / name, costs, settings)
 
 
 if __name__ == "__main__":

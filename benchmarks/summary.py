@@ -174,6 +174,13 @@ def against(row: Scored, base: Scored) -> dict[str, Difference]:
     return {each.score: each for each in found}
 
 
+def costs_before(config: str, settings: str) -> dict[str, float]:
+    """Return the costs of steps that an earlier table with these settings names."""
+    path = RESULTS / f"refiners_{config}.json"
+    facts = json.loads(path.read_text()) if path.is_file() else {}
+    return facts["step costs"] if facts.get("settings") == settings else {}
+
+
 def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, float], settings: str) -> None:
     """Print the table and write ``results/refiners_<config>.json``."""
     found = collect(config, seeds, runs, settings)

@@ -129,7 +129,8 @@ def _ask_tree(sources: Array, targets: Array, spacing: Spacing) -> Array:
     from scipy.spatial import cKDTree
 
     tree = cKDTree(targets * np.asarray(spacing, float), leafsize=32, balanced_tree=False, compact_nodes=False)
-    _, which = tree.query(sources * np.asarray(spacing, float))
+    workers = -1 if len(sources) > _FEW else 1  # all cores; a few points are found before threads are up
+    _, which = tree.query(sources * np.asarray(spacing, float), workers=workers)
     return _length(sources - targets[which], spacing)  # from whole voxels: equal steps give equal distances
 
 

@@ -98,7 +98,7 @@ class _Check:
             (element,) = [get_args(one)[0] for one in (kind, *get_args(kind)) if get_origin(one) is list]
             for index, item in enumerate(value or []):
                 self._inner(f"{name}.{index}", item, element)
-        elif records and isinstance(value, dict):
+        elif records and not modules and value is not None:
             self._section(name, value, records[0])
         elif modules and isinstance(value, (str, dict)):
             self._part(name, {"class_path": value} if isinstance(value, str) else value, modules[0])

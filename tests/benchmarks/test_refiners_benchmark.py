@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segcgan.about import find_config
 from segcgan.atomic import write_text
 from segcgan.metrics.blocks import Block
 from segcgan.metrics.cases import Row
 from segcgan.metrics.records import write_records
+from segcgan.tasks.settings import layered
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 RUNS = {"refiners/tiny+residual": 0.02, "refiners/tiny+cgan": -0.01, "refiners/tiny+vae": 0.0, "longer/tiny": 0.05}
@@ -82,6 +84,14 @@ def test_seeds_are_averaged_and_compared_and_kept_scores_give_the_same_table(mod
             np.testing.assert_allclose(row[score]["by seed"], again[name][score]["by seed"], rtol=1e-4)
     with pytest.raises(SystemExit, match="holds no scored run yet"):
         summary.write_table("tiny", [0, 1], tmp_path / "gone", {}, "other settings")
+
+
+def test_a_config_that_others_change_is_named_as_its_folders_of_runs_are(modules):
+    _, kept = modules
+    names = ["nuclei", "segmenters/segformer", "refiners/vae"]
+    with layered([find_config(f"{name}.yaml") for name in names]) as config:
+        assert kept.named(names) == config.stem
+    assert len({kept.digest(names[:count], []) for count in (1, 2)}) == 2
 
 
 def test_a_single_scene_is_compared_by_blocks(modules, tmp_path):

@@ -129,6 +129,11 @@ def test_a_misspelt_key_gets_the_nearest_one(config, key, said):
         ("data__classes", {"a": 1}, "data.classes is {'a': 1}; it must be a list"),
         ("data__classes", ["a", "b"], "data.classes is 'a'; it must be a section with the keys name, values, colour"),
         ("data__classes__0__name", None, "data.classes.name is None; it must be text"),
+        (
+            "model__refiner",
+            {"class_path": "segcgan.refiners.LatentRefiner", "init_args": {"channels": 1, "classes": 2, "kl": 3}},
+            "model.refiner.init_args.kl is 3; it must be a section with the keys beta, warmup, target_ce",
+        ),
         ("trainer__precision", 12, "trainer.precision is 12; it must be 64 or 32 or 16 or "),
     ],
 )
