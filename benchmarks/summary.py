@@ -15,6 +15,7 @@ from segcgan.case import IGNORE
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.blocks import Block, block_differences, score_blocks
+from segcgan.metrics.boundary import Convention
 from segcgan.metrics.cases import Row, score_case
 from segcgan.metrics.comparison import Difference, by_case, differences
 from segcgan.metrics.records import read_records, write_records
@@ -80,7 +81,10 @@ def _rows(cli: StageCLI, case: Any, mask: Any, blocks: list[Block]) -> list[Row]
     scored = known & (masks["reference"] != IGNORE)
     names = [spec.name for spec in data.classes]
     blocks += score_blocks(case.name, masks, names, scored, case.geometry.spacing, data.boundary)
-    return score_case(case.name, masks, data.classes, case.geometry, data.boundary, group=case.group, valid=known)[0]
+    how = Convention(data.surfaces.surface, data.surfaces.combine)
+    return score_case(
+        case.name, masks, data.classes, case.geometry, data.boundary, group=case.group, valid=known, convention=how
+    )[0]
 
 
 def _score(cli: StageCLI, path: Path, masks: list[tuple[Any, Any]]) -> None:
