@@ -9,6 +9,7 @@ Rows, for every seed:
 - trained longer: a segmenter with the compute of segmenter + folds + the dearest refiner, in steps of measured cost
 - mean of two: the probabilities of two segmenters that differ in their seed
 - post-processed: largest component and filled holes, each used if validation gains by it: the cheapest alternative
+- thresholds, where several people annotated: samples for nothing, the coarse probability cut at even levels
 - residual, cGAN, VAE: refiners behind the same segmenter, with the gate's choice ("gate") and without ("no gate")
 
 Validation chooses epochs, gate and post-processing. The test split is scored once per run. Trainings are ordinary
@@ -34,6 +35,7 @@ from segcgan.noise import Noise
 from segcgan.parts import build
 from segcgan.runs import Run, load
 from segcgan.segmenters import segmenter_loss
+from segcgan.tasks.stage import Schedule
 
 REFINERS = {"residual": "residual", "cGAN": "cgan", "VAE": "vae"}  # configs/refiners/*.yaml
 # where references disagree, what draws samples together is off, or weak: without it prior samples come out empty
@@ -95,9 +97,8 @@ def step_costs(runs: dict[str, Run], repeats: int = 7) -> dict[str, float]:
 
 def long_epochs(run: Run, cost: float) -> int:
     """Return for how many epochs a lone segmenter may be trained at the compute of folds, segmenter and refiner."""
-    plan = yaml.safe_load((run.folder / "config.yaml").read_text())["plan"]
-    steps = plan["segmenter_epochs"] + plan["folds"] * plan["fold_epochs"] + cost * plan["refiner_epochs"]
-    return round(steps)
+    plan = Schedule(**yaml.safe_load((run.folder / "config.yaml").read_text())["plan"]).stages(refiner=True)
+    return round(sum(epochs * (cost if stage == "refiner" else 1) for stage, epochs in plan.items()))
 
 
 def train_all(configs: list[str], seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> dict[str, Any]:

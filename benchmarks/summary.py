@@ -11,9 +11,11 @@ import torch
 from kept import SCORES
 from scipy import ndimage
 
+from segcgan.atomic import write_text
 from segcgan.case import IGNORE
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
+from segcgan.metrics.ambiguity import ambiguity
 from segcgan.metrics.blocks import Block, block_differences, score_blocks
 from segcgan.metrics.boundary import Convention
 from segcgan.metrics.cases import Row, score_case
@@ -27,6 +29,7 @@ RESULTS = Path(__file__).parent / "results"
 SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
 BASES = ("segmenter", "trained longer")
 ROWS = 10
+THRESHOLDS = "segmenter, thresholds"  # where references disagree
 
 
 @dataclass
@@ -65,6 +68,29 @@ def other_rows(seed: Path, config: str) -> dict[str, Path]:
         _score(cli, files["mean of two"], _coarse(cli, first, "test", [second]))
         _score(cli, files["post-processed"], _post_processed(cli, first))
     return files
+
+
+def thresholds(seed: Path, config: str) -> dict[str, float]:
+    """Score, once, the cheapest samples there are: the coarse probability of two classes, cut at even levels.
+
+    Returns:
+        Means over test cases; nothing for a set without raters.
+    """
+    path, run = seed / "thresholds.json", finished(seed / "refiners" / f"{config}+residual")
+    if run is not None and not path.is_file():
+        cli = StageCLI(["--config", str(run.folder / "config.yaml")], "chain")
+        cli.datamodule.setup()
+        chain, count = replace(load(run.folder), refiner=None, gate=None), cli.model.samples
+        levels = ((np.arange(count) + 0.5) / count)[:, None, None, None]
+        found = []
+        for case in cli.datamodule.split("test") if len(chain.classes) == 2 else ():
+            if case.raters is not None:
+                foreground = predict_case(case, chain, MemoryStore()).read("p_coarse", case.whole)[1] / 254
+                drawn = (foreground[None] > levels).astype(np.uint8)
+                found.append(ambiguity(drawn, case.read_raters(case.whole), 2))
+        means = {name: float(np.nanmean([each[name] for each in found])) for name in SPREADS.values() if found}
+        write_text(path, json.dumps(means))
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _coarse(cli: StageCLI, run: Run, split: str, others: list[Run] = []) -> list[tuple[Any, Any]]:  # noqa: B006
@@ -144,12 +170,16 @@ def collect(config: str, seeds: list[int], runs: Path, settings: str) -> dict[st
             for variant in variants:
                 words = {"refined": ", no gate", "chosen": ", gate"}.get(variant, "")
                 row = found.setdefault(name + words, Scored(name + words))
-                spreads = _spreads(run) if variant == "refined" else None
-                row.add(seed, run.folder / "cases_test.csv", variant, spreads)
+                row.add(seed, run.folder / "cases_test.csv", variant, _spreads(run, variant))
         for name, file in other_rows(place, config).items():
             found.setdefault(name, Scored(name)).add(seed, file, "coarse")
+        if spreads := thresholds(place, config):
+            same, row = found["segmenter"], found.setdefault(THRESHOLDS, Scored(THRESHOLDS))
+            row.rows[seed] = [replace(each, variant=THRESHOLDS) for each in same.rows[seed]]
+            row.blocks[seed] = [replace(each, variant=THRESHOLDS) for each in same.blocks[seed]]
+            row.spreads[seed] = spreads
         mine = {name: row for name, row in found.items() if seed in row.rows}
-        if len(mine) == ROWS:
+        if len(mine) >= ROWS:
             parts = (
                 {name: getattr(row, part)[seed] for name, row in mine.items()} for part in ("rows", "blocks", "spreads")
             )
@@ -157,11 +187,12 @@ def collect(config: str, seeds: list[int], runs: Path, settings: str) -> dict[st
     return found
 
 
-def _spreads(run: Run) -> dict[str, float]:
+def _spreads(run: Run, variant: str) -> dict[str, float]:
     """How samples match several references, if the set has them."""
     header, lines = json.loads((run.folder / "scores_test.json").read_text())["table"]
-    column = header.index("refined")
-    return {key: float(line[column]) for start, key in SPREADS.items() for line in lines if line[0].startswith(start)}
+    column = header.index(variant)
+    found = {key: [line[column] for line in lines if line[0].startswith(start)] for start, key in SPREADS.items()}
+    return {key: float(cells[0]) for key, cells in found.items() if cells and cells[0] not in ("", "–")}
 
 
 def against(row: Scored, base: Scored) -> dict[str, Difference]:

@@ -34,6 +34,8 @@ from segcgan.tasks.rehearsal import rehearse
 from segcgan.tasks.stage import StageCLI
 from segcgan.tasks.tracking import closing
 
+_WORSE = 2.0  # times the error, 1 − Dice
+
 
 def fit(args: list[str], config: Path, runs: Path) -> Run:
     """Train everything a config asks for; the same command again resumes an unfinished run.
@@ -171,7 +173,25 @@ def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
     kind = "held-out training" if stage.startswith("fold-") else "validation"
     if found and rank == 0:
         log.info("%s: coarse Dice %.3f on %d %s cases", stage, float(np.nanmean(found)), len(found), kind)
-        run.note(bank=run.facts.get("bank", {}) | {stage: {"dice": float(np.nanmean(found)), "cases": len(found)}})
+        bank_facts = run.facts.get("bank", {}) | {stage: {"dice": float(np.nanmean(found)), "cases": len(found)}}
+        run.note(bank=bank_facts)
+        if stage == "segmenter":
+            _compare_banks(bank_facts)
+
+
+def _compare_banks(facts: dict[str, dict[str, float]]) -> None:
+    """Warn where the coarse masks a refiner learns from are much worse than those it will meet."""
+    folds = [fact for stage, fact in facts.items() if stage.startswith("fold-")]
+    if folds:
+        learned = float(np.average([fact["dice"] for fact in folds], weights=[fact["cases"] for fact in folds]))
+        met = facts["segmenter"]["dice"]
+        if 1 - learned > _WORSE * (1 - met):
+            log.warning(
+                "the refiner learns from coarse masks of Dice %.3f but meets %.3f on validation cases; it may correct "
+                "what is not wrong: give plan.fold_epochs more, or plan.folds",
+                learned,
+                met,
+            )
 
 
 def _bank_case(case: Case, chain: Chain, bank: Path, cli: StageCLI) -> float:

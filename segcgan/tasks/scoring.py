@@ -42,7 +42,7 @@ class Scoreboard:
         calibrations: {case: {variant: how its probabilities fare}}, of final scores.
         objects: components of every case, of final scores.
         blocks: counts in parts of every case of one slice, of final scores.
-        spreads: {case: how its samples match its raters}, of final scores.
+        spreads: {case: {variant: how its samples, or its one coarse mask, match its raters}}, of final scores.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Scoreboard:
     calibrations: dict[str, dict[str, Calibration]] = field(default_factory=dict)
     objects: list[Object] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
-    spreads: dict[str, dict[str, float]] = field(default_factory=dict)
+    spreads: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def add(self, case: Case, outcome: Outcome, data: SegmentationData, *, final: bool, refined: bool) -> None:
         """Score one predicted case.
@@ -85,9 +85,14 @@ class Scoreboard:
                 for name in masks
                 if name != "reference"
             }
-            if case.raters is not None and "samples" in outcome.layers:
-                drawn, raters = outcome.read("samples", case.whole), case.read_raters(case.whole)
-                self.spreads[case.name] = ambiguity(drawn, raters, len(data.classes))
+            if case.raters is not None:
+                drawn = {name: mask[None] for name, mask in masks.items() if name != "reference"}
+                if "samples" in outcome.layers:
+                    drawn["refined"] = outcome.read("samples", case.whole)
+                raters = case.read_raters(case.whole)
+                self.spreads[case.name] = {
+                    name: ambiguity(samples, raters, len(data.classes)) for name, samples in drawn.items()
+                }
         if outcome.evidence.size:
             gain = _mean(rows, "refined") - _mean(rows, "coarse")
             change = _mean(rows, "refined", "iou") - _mean(rows, "coarse", "iou")
@@ -122,8 +127,10 @@ class Scoreboard:
                 kept = gate is None or gate.decide(self.units[name].evidence)[0]
                 source = "refined" if kept else "coarse"
                 counts["chosen"] = counts[source]
-                if name in self.calibrations:
-                    self.calibrations[name]["chosen"] = self.calibrations[name][source]
+                per_variant: list[dict[str, dict[str, Any]]] = [self.calibrations, self.spreads]
+                for scores in per_variant:
+                    if name in scores:
+                        scores[name]["chosen"] = scores[name][source]
                 mine = [row for row in self.rows if row.case == name and row.variant == source]
                 self.rows += [replace(row, variant="chosen") for row in mine]
                 those = [each for each in self.objects if each.case == name and each.variant == source]
@@ -139,9 +146,8 @@ class Scoreboard:
         for name, label in _DETECTION.items() if self.objects else ():
             lines.append([label, *(number(getattr(each, name), 4) for each in found)])
         for name, label in _SPREADS.items() if self.spreads else ():
-            values = [spread[name] for spread in self.spreads.values()]  # one sample has no diversity: NaN
-            mean = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-            lines.append([label, *(number(mean, 4) if variant == "refined" else "" for variant in variants)])
+            means = [_mean_of([each[variant][name] for each in self.spreads.values()]) for variant in variants]
+            lines.append([label, *(number(mean, 4) for mean in means)])
         return header, [line + [""] * (len(header) - len(line)) for line in lines]
 
     def accepted(self, gate: Gate | None) -> int:
@@ -152,5 +158,9 @@ class Scoreboard:
 def _mean(rows: list[Row], variant: str, name: str | None = None) -> float:
     """Mean over classes of one score, or of the mean of IoU and Boundary IoU."""
     chosen = [row for row in rows if row.variant == variant]
-    values = [getattr(row, name) if name else (row.iou + row.boundary_iou) / 2 for row in chosen]
+    return _mean_of([getattr(row, name) if name else (row.iou + row.boundary_iou) / 2 for row in chosen])
+
+
+def _mean_of(values: list[float]) -> float:
+    """Mean of what is no NaN: one sample has no diversity, a class in neither mask no score."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

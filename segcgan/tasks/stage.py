@@ -32,7 +32,8 @@ class Schedule:
     Args:
         folds: segmenters trained on parts of the training data so that the refiner learns from coarse masks of images
             their segmenter never saw; 0 = the refiner learns from corruptions alone.
-        fold_epochs: epochs of each fold.
+        fold_epochs: epochs of each fold; None = as many as the segmenter has. Fewer cost less, but a refiner that
+            learned from worse masks than it meets corrects what is not wrong.
         segmenter_epochs: epochs of the segmenter.
         refiner_epochs: epochs of the refiner; 0 = no refiner.
         prior_epochs: epochs of what is trained before everything else, if a part of the model asks for it.
@@ -46,7 +47,7 @@ class Schedule:
     """
 
     folds: int = 2
-    fold_epochs: int = 10
+    fold_epochs: int | None = None
     segmenter_epochs: int = 10
     refiner_epochs: int = 10
     prior_epochs: int = 5
@@ -67,7 +68,8 @@ class Schedule:
         refining = refiner and self.refiner_epochs > 0
         if refining and self.joint:
             return plan | {"joint": self.segmenter_epochs + self.refiner_epochs}
-        plan |= {f"fold-{k}": self.fold_epochs for k in range(self.folds if refining else 0)}
+        epochs = self.segmenter_epochs if self.fold_epochs is None else self.fold_epochs
+        plan |= {f"fold-{k}": epochs for k in range(self.folds if refining else 0)}
         plan["segmenter"] = self.segmenter_epochs
         return plan | ({"refiner": self.refiner_epochs} if refining else {})
 

@@ -50,7 +50,8 @@ def make(runs: Path, seed: int, groups: int) -> None:
         (run / "stages" / "chain.json").write_text("{}")
         base = 0.5 + 0.1 * seed + (gain if name.startswith("longer") else 0)
         write_records(run / "cases_test.csv", Row, rows(base, gain, groups))
-        table = [["metric", "coarse", "refined"], [["GED² ↓ (samples)", "", "0.25"], ["matched IoU ↑", "", "0.5"]]]
+        spreads = [["GED² ↓ (samples)", "0.75", "0.25", "0.5"], ["diversity of samples", "–", "0.5", "0.5"]]
+        table = [["metric", "coarse", "refined", "chosen"], spreads]
         write_text(run / "scores_test.json", json.dumps({"table": table}))
         counts = [Block("c0", v, "x", 0, 64 * i, 50 + 10 * (v != "coarse") + i, 150, 20, 75)
                   for v in ("coarse", "refined", "chosen") for i in range(5)]  # fmt: skip
@@ -60,6 +61,7 @@ def make(runs: Path, seed: int, groups: int) -> None:
     for name in ("mean_of_two", "post_processed"):
         write_records(place / f"cases_{name}.csv", Row, rows(0.51 + 0.1 * seed, 0, groups))
         write_records(place / f"blocks_{name}.csv", Block, [])
+    write_text(place / "thresholds.json", json.dumps({"ged2": 0.5, "diversity": 0.25}))
 
 
 def test_seeds_are_averaged_and_compared_and_kept_scores_give_the_same_table(modules, tmp_path, capsys):
@@ -69,12 +71,15 @@ def test_seeds_are_averaged_and_compared_and_kept_scores_give_the_same_table(mod
     summary.write_table("tiny", [0, 1], tmp_path / "runs", {"residual": 1.1}, "abc")
     shown = capsys.readouterr().out
     found = {row["row"]: row for row in json.loads((tmp_path / "results" / "refiners_tiny.json").read_text())["rows"]}
-    assert len(found) == summary.ROWS
+    assert len(found) == summary.ROWS + 1
     assert found["segmenter"]["dice"]["by seed"] == pytest.approx([0.535, 0.635])
     gain = found["+ residual, gate"]["dice"]["minus segmenter"]
     assert (gain["mean"], gain["units"]) == (pytest.approx(0.01), 4)
     assert found["+ cGAN, no gate"]["boundary_iou"]["minus trained longer"]["mean"] == pytest.approx(-0.03)
-    assert found["+ VAE, no gate"]["ged2"]["mean"] == 0.25
+    spreads = {name: row["ged2"]["mean"] for name, row in found.items() if "ged2" in row}
+    names = ("segmenter", "segmenter, thresholds", "+ VAE, no gate", "+ VAE, gate")
+    assert [spreads[name] for name in names] == [0.75, 0.5, 0.25, 0.5]
+    assert "diversity" not in found["segmenter"]
     assert "| + residual, no gate | 2 | 0.605 |" in shown
     assert len(list(kept.KEPT.glob("tiny_abc_seed_?.csv"))) == 2
     summary.write_table("tiny", [0, 1], tmp_path / "gone", {"residual": 1.1}, "abc")

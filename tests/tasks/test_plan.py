@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from segcgan.cli import main
 from segcgan.errors import SegcganError
 from segcgan.runs import Run, load
+from segcgan.tasks.plan import _compare_banks
 from tests.tasks.conftest import interrupted
 
 
@@ -110,3 +111,10 @@ def test_a_run_in_use_is_not_trained_twice(tmp_path: Path) -> None:
     run.claim()
     run.release()
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(("held_out", "warned"), [(0.85, False), (0.7, True)])
+def test_coarse_masks_much_worse_than_those_met_later_are_told(held_out, warned, caplog):
+    _compare_banks({"fold-0": {"dice": held_out, "cases": 3}, "segmenter": {"dice": 0.9, "cases": 2}})
+    said = f"learns from coarse masks of Dice {held_out:.3f} but meets 0.900 on validation cases"
+    assert (said in caplog.text) == warned

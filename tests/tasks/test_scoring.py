@@ -34,9 +34,11 @@ def test_a_case_that_two_processes_scored_has_its_objects_and_blocks_once(monkey
 @pytest.mark.filterwarnings("error")
 def test_a_single_sample_has_no_diversity_and_no_warning():
     board = Scoreboard(confusions={"a": {"coarse": np.eye(2), "refined": np.eye(2)}})
-    board.spreads = {"a": {"ged2": 0.5, "matched_iou": 0.25, "diversity": float("nan"), "rater_diversity": 0.125}}
-    shown = [line[1:3] for line in board.table()[1][-4:]]
-    assert shown == [["", "0.5000"], ["", "0.2500"], ["", "–"], ["", "0.1250"]]
+    one = {"ged2": 0.5, "matched_iou": 0.25, "diversity": float("nan"), "rater_diversity": 0.125}
+    board.spreads = {"a": {"coarse": one, "refined": one | {"ged2": 0.25, "diversity": 0.5}}}
+    board.choose(None)
+    shown = [line[1:4] for line in board.table()[1][-4:]]
+    assert shown == [["0.5000", "0.2500", "0.2500"], ["0.2500"] * 3, ["–", "0.5000", "0.5000"], ["0.1250"] * 3]
 
 
 def test_the_convention_of_a_config_reaches_table_rows_and_report(tiny, capsys):
