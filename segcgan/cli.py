@@ -19,6 +19,7 @@ TRAINING = {
 }
 OTHERS = {
     "predict": "masks for a folder of images",
+    "refine": "correct masks that somebody else made",
     "info": "what is this file, or which configs are there",
     "report": "rebuild the HTML report of a run",
     "compare": "is one run better than another, case by case",
@@ -104,7 +105,23 @@ def _split_configs(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _predict(words: list[str]) -> int:
-    parser = _Parser("segcgan predict", allow_abbrev=False, description="Masks for every image below a folder.")
+    chosen = _folder_parser("predict", "Masks for every image below a folder.").parse_args(words)
+    chosen.coarse = None
+    return _masks(chosen, "predicted")
+
+
+def _refine(words: list[str]) -> int:
+    parser = _folder_parser(
+        "refine", "Correct masks that somebody else made: X.* for image X, label values or probabilities."
+    )
+    parser.add_argument("-c", "--coarse", type=Path, required=True, help="folder of the masks to refine")
+    parser.add_argument("--labels", default="", help='label values of classes, e.g. "liver=5|6;tumour=2"')
+    parser.add_argument("--no-gate", action="store_true", help="keep every refined mask")
+    return _masks(parser.parse_args(words), "refined")
+
+
+def _folder_parser(verb: str, description: str) -> "_Parser":
+    parser = _Parser(f"segcgan {verb}", allow_abbrev=False, description=description)
     parser.add_argument(
         "-i", "--input", type=Path, required=True, help="folder (or file) of DICOM, NIfTI, GeoTIFF, PNG"
     )
@@ -114,15 +131,16 @@ def _predict(words: list[str]) -> int:
     parser.add_argument("--samples", type=_positive, default=8, help="masks drawn by a stochastic refiner")
     parser.add_argument("--strip", type=_positive, default=2**22, help="pixels in memory at a time")
     parser.add_argument("--uncertainty", action="store_true", help="also write <stem>_uncertainty.*: entropy, 0 to 1")
-    parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
-    chosen = parser.parse_args(words)
-    module = import_module("segcgan.inference.command")
-    rows = module.command(chosen)
+    parser.add_argument("--overwrite", action="store_true", help="do again what is already there")
+    return parser
+
+
+def _masks(chosen: argparse.Namespace, done_word: str) -> int:
+    rows = import_module("segcgan.inference.command").command(chosen)
     failed = sum(row.status == "failed" for row in rows)
     done = sum(row.status == "ok" for row in rows)
-    print(
-        f"{done} predicted, {failed} failed, {len(rows) - done - failed} skipped; see {chosen.output}/predictions.csv"
-    )
+    others = f"{failed} failed, {len(rows) - done - failed} skipped"
+    print(f"{done} {done_word}, {others}; see {chosen.output}/predictions.csv")
     return 1 if failed or not done else 0
 
 

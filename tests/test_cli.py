@@ -46,7 +46,7 @@ def model(tmp_path):
         {k: torch.tensor([v]) for k, v in dict(low=0.0, high=255.0, mean=128.0, std=9.0).items()}
     )
     refiner = ResidualRefiner(1, 2, width=4, levels=2)
-    torch.nn.init.normal_(refiner.head[1].weight, std=3)
+    torch.nn.init.normal_(refiner.head.last.weight, std=0.75)
     classes = [ClassSpec("ground", [0]), ClassSpec("thing", [1])]
     chain = Chain(normalisation, torch.nn.Conv2d(1, 2, 1), refiner, None, classes, Sampling(patch=(32, 32)))
     init = {

@@ -35,7 +35,7 @@ def make_chain():
     gate = AgreementGate()
     gate.threshold.fill_(0.75)
     refiner = ResidualRefiner(3, 2, width=4, levels=2)
-    nn.init.normal_(refiner.head[1].weight)
+    nn.init.normal_(refiner.head.last.weight)
     normalisation = Normalisation(1)
     normalisation.mean.fill_(0.25)
     classes = [ClassSpec("ground", [0]), ClassSpec("thing", [1, 2], "#00ff00", "10200004|Liver")]

@@ -21,7 +21,7 @@ from segcgan.case import Array, Case, Window
 from segcgan.classes import ClassSpec
 from segcgan.data.labels import ClassIndices, Majority, OneHot, Raters, label_values, rater_bits
 from segcgan.errors import SegcganError, nearest
-from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability, present
+from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability, present, stem_of
 
 log = logging.getLogger("segcgan")
 
@@ -103,22 +103,18 @@ def pair_by_stem(root: Path) -> list[Row]:
             )
         beside = SIDECARS - VECTORS  # the world file or the index of a mask is none
         files = sorted((folder / "masks").glob("*"))
-        masks = {_stem(path): path for path in files if path.suffix.lower() not in beside}
+        masks = {stem_of(path): path for path in files if path.suffix.lower() not in beside}
         sources, rejected = discover(folder / "images")
         for item in rejected:
             log.warning("left out: %s", item.reason)
         for source in sources:
-            mask = masks.get(source.name) or masks.get(_stem(source.path))
+            mask = masks.get(source.name) or masks.get(stem_of(source.path))
             if mask is None:
                 raise SegcganError(f"{source.path}: no mask named {source.name}.* in {folder / 'masks'}")
             rows.append(Row(source.path, case=source.name, mask=mask, split=split))
     if not rows:
         raise SegcganError(f"{root}: no readable image in {' or '.join(str(p / 'images') for _, p in parts)}")
     return rows
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0] if path.is_file() else path.name
 
 
 def open_rows(

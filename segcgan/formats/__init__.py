@@ -7,7 +7,7 @@ imported only then: a user of PNGs never pays for GDAL or pydicom.
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -73,7 +73,7 @@ def sniff(path: Path) -> str | None:
     return "nifti" if _is_nifti(head) else None
 
 
-def discover(folder: Path, without: Path | None = None) -> tuple[list[Source], list[Rejected]]:
+def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source], list[Rejected]]:
     """Find the cases in a folder and its subfolders, by content and not by extension, sorted by path.
 
     Hidden files and folders are passed over (among them are half-written files of a killed run), and so are text,
@@ -81,7 +81,7 @@ def discover(folder: Path, without: Path | None = None) -> tuple[list[Source], l
 
     Args:
         folder: a folder, or a single file.
-        without: a subfolder to pass over.
+        without: subfolders to pass over.
 
     Raises:
         SegcganError: the path does not exist.
@@ -91,9 +91,9 @@ def discover(folder: Path, without: Path | None = None) -> tuple[list[Source], l
     root = folder.parent if folder.is_file() else folder
     files = [folder]
     if folder.is_dir():
-        passed = without.resolve() if without else None
+        passed = {path.resolve() for path in without}
         found = (path for path in folder.rglob("*") if _may_be_case(path, root))
-        files = sorted(path for path in found if passed is None or passed not in path.resolve().parents)
+        files = sorted(path for path in found if passed.isdisjoint(path.resolve().parents))
     sources: list[Source] = []
     rejected: list[Rejected] = []
     perhaps_dicom: list[Path] = []
@@ -104,7 +104,7 @@ def discover(folder: Path, without: Path | None = None) -> tuple[list[Source], l
             rejected.append(Rejected(path, f"{path} cannot be read ({error.strerror}); check its permissions"))
             continue
         if kind in ("nifti", "geotiff", "png"):
-            sources.append(Source(_stem(path), path, kind))
+            sources.append(Source(stem_of(path), path, kind))
         elif kind == "dicom" or path.suffix.lower() not in SIDECARS or path == folder:
             perhaps_dicom.append(path)
     if perhaps_dicom:
@@ -198,7 +198,10 @@ def _may_be_case(path: Path, root: Path) -> bool:
     return path.is_file() and not hidden and not skipped
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
+    """Return the name of a file without its extension, of a folder its whole name."""
+    if path.is_dir():
+        return path.name
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 

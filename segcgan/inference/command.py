@@ -1,15 +1,20 @@
-"""The verb ``predict``."""
+"""The verbs ``predict`` and ``refine``."""
 
 import argparse
 import json
 import logging
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
+from segcgan.chain import Chain
+from segcgan.data.labels import label_values
 from segcgan.errors import SegcganError
 from segcgan.inference.folder import Prediction, Wish, predict_folder
+from segcgan.inference.foreign import ForeignMasks
 from segcgan.inference.windows import Windows
 from segcgan.runs import Run, load
 
@@ -17,13 +22,21 @@ log = logging.getLogger("segcgan")
 
 
 def command(chosen: argparse.Namespace) -> list[Prediction]:
-    """Predict a folder with a bar on a terminal and a line per case elsewhere."""
+    """Predict a folder, or refine its masks, with a bar on a terminal and a line per case elsewhere.
+
+    Raises:
+        SegcganError: as of ``predict_folder``; masks are to be refined, but the run has no refiner.
+    """
     run = Run.find(chosen.model)
     chain = load(run.folder, device(chosen.device))
+    coarse = None
+    if chosen.coarse is not None:
+        coarse, chain = ForeignMasks(chosen.coarse, chosen.labels), _for_foreign(chain, run, chosen.no_gate)
+        label_values(chosen.labels, chain.classes, Path("--labels"))  # a slip is told once, not for every case
     settings = json.loads((run.folder / "chain.json").read_text())
     terminal = sys.stderr.isatty()
     with Progress(console=Console(stderr=True), disable=not terminal) as bar:
-        task = bar.add_task("predicting")
+        task = bar.add_task("predicting" if coarse is None else "refining")
 
         def line(row: Prediction, number: int, count: int) -> None:
             said = f"{row.status}, {row.mask or 'no'} mask ({row.reason}) {row.seconds:.1f} s"
@@ -44,9 +57,17 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
                 overwrite=chosen.overwrite,
                 uncertainty=chosen.uncertainty,
             ),
+            coarse=coarse,
             report=line,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+
+
+def _for_foreign(chain: Chain, run: Run, no_gate: bool) -> Chain:
+    if chain.refiner is None:
+        raise SegcganError(f"{run.folder} has no refiner; train one with plan.refiner_epochs above 0")
+    warmth = {name: value for name, value in chain.temperatures.items() if name != "coarse"}  # that of its own masks
+    return replace(chain, segmenter=None, gate=None if no_gate else chain.gate, temperatures=warmth)
 
 
 def device(name: str) -> str:

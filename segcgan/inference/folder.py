@@ -15,6 +15,7 @@ from segcgan.chain import Chain
 from segcgan.errors import SegcganError
 from segcgan.formats import Source, discover, open_case
 from segcgan.inference.engine import Progress, predict_case
+from segcgan.inference.foreign import ForeignMasks
 from segcgan.inference.outputs import write_outputs
 from segcgan.inference.store import DiskStore
 from segcgan.inference.windows import Windows
@@ -52,6 +53,7 @@ class Prediction:
     case: str
     path: str
     status: str
+    coarse: str = ""  # file of the coarse mask, where it is not the segmenter's
     mask: str = ""
     reason: str = ""
     seconds: float = 0.0
@@ -67,6 +69,7 @@ def predict_folder(
     settings: dict[str, Any],
     wish: Wish = Wish(),
     *,
+    coarse: ForeignMasks | None = None,
     report: Callable[[Prediction, int, int], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Prediction]:
@@ -81,6 +84,7 @@ def predict_folder(
         chain: see :func:`segcgan.runs.load`.
         settings: orientation, spacing and unit the chain was trained with.
         wish: memory, samples, seed, overwriting.
+        coarse: masks to refine instead of the segmenter's.
         report: called with each row, its number and the number of cases.
         progress: called after each strip.
 
@@ -88,11 +92,15 @@ def predict_folder(
         All rows.
 
     Raises:
-        SegcganError: nothing readable was found, or the output folder is the source.
+        SegcganError: nothing readable was found, the output folder is the source, or images lie among the masks.
     """
     if output.resolve() == source.resolve():
         raise SegcganError(f"output and input are the same folder {source}; give another output")
-    sources, rejected = discover(source, without=output)
+    if coarse is not None and output.resolve() == coarse.folder.resolve():
+        raise SegcganError(f"output and masks are the same folder {output}; give another output")
+    if coarse is not None and coarse.folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise SegcganError(f"masks and images are both in {coarse.folder}; give the masks a folder of their own")
+    sources, rejected = discover(source, without=[output] if coarse is None else [output, coarse.folder])
     if not sources:
         why = f" ({rejected[0].reason})" if rejected else ""
         raise SegcganError(f"{source} holds no image segcgan reads{why}; give DICOM, NIfTI, GeoTIFF, PNG or JPEG")
@@ -100,12 +108,12 @@ def predict_folder(
     before = {} if wish.overwrite else {row.case: row for row in read_table(output / TABLE)}
     rows = [Prediction("", str(item.path), "skipped", reason=item.reason) for item in rejected]
     for number, found in enumerate(sources, start=1):
-        tag = _tag(found, chain, wish)
+        tag = _tag(found, chain, wish, coarse)
         old = before.get(found.name)
         if old is not None and _still_good(old, tag, output):
             row = replace(old, reason=old.reason.removesuffix(" (done before)") + " (done before)")
         else:
-            row = _predict(found, output, chain, settings, wish, tag, progress)
+            row = _predict(found, output, chain, settings, wish, tag, coarse, progress)
         rows.append(row)
         pending = [before[other.name] for other in sources[number:] if other.name in before]
         write_table(output / TABLE, [*rows, *pending])
@@ -121,6 +129,7 @@ def _predict(
     settings: dict[str, Any],
     wish: Wish,
     tag: str,
+    coarse: ForeignMasks | None,
     progress: Progress | None,
 ) -> Prediction:
     begin = time.perf_counter()
@@ -128,6 +137,10 @@ def _predict(
     try:
         case = prepare(open_case(found, settings.get("orientation", "canonical")), settings)
         case.name = found.name
+        if coarse is not None:
+            mask = coarse.find(found)
+            row.coarse = str(mask)
+            coarse.attach(case, mask, chain.classes)
         store = DiskStore(output / f".{found.name}.strips", f"{tag} in strips of {wish.windows.strip}")
         extra = ("uncertainty",) if wish.uncertainty else ()
         outcome = predict_case(
@@ -182,10 +195,14 @@ def write_table(path: Path, rows: list[Prediction]) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
-def _tag(found: Source, chain: Chain, wish: Wish) -> str:
-    files = found.files or (found.path,)
+def _tag(found: Source, chain: Chain, wish: Wish, coarse: ForeignMasks | None) -> str:
+    files = list(found.files or (found.path,))
+    more: list[Any] = []
+    if coarse is not None:
+        files += coarse.files(found)
+        more = [coarse.labels, chain.gate is not None]
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    content = json.dumps([chain.tag, wish.samples, wish.seed, wish.windows.overlap, wish.uncertainty, states])
+    content = json.dumps([chain.tag, wish.samples, wish.seed, wish.windows.overlap, wish.uncertainty, states, *more])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -14,11 +14,11 @@ from segcgan.noise import Noise
 from segcgan.refiners.base import Refiner
 from segcgan.refiners.ushape import (
     Block,
+    Correction,
     Decoder,
     Encoder,
     PixelNorm,
     coarse_logits,
-    correction_head,
     reach,
     refiner_input,
     with_latents,
@@ -70,7 +70,7 @@ class AdversarialRefiner(Refiner):
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.decoder = Decoder(self.encoder.widths)
         self.stir = nn.Sequential(PixelNorm(), nn.Conv2d(width + _MAPS + _CASE, width, 1), nn.SiLU(), Block(width))
-        self.head = correction_head(width, classes)
+        self.head = Correction(width, classes)
         self.stride, self.reach = self.encoder.stride, reach(levels) + 2
 
     def training_loss(self, batch: Batch, noise: Noise) -> tuple[dict[str, Tensor], Tensor]:
@@ -103,7 +103,7 @@ class AdversarialRefiner(Refiner):
         for noise in noises:
             maps = noise.normal("map", _MAPS, cells, self.stride)
             stirred = self.stir(with_latents(features, maps, noise.per_case("case", _CASE)))
-            yield coarse + self.head(stirred).float()
+            yield self.head(stirred, coarse)
 
 
 def _divergence(mean: Tensor, batch: Batch) -> Tensor:

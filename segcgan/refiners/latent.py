@@ -15,11 +15,11 @@ from segcgan.losses.variational import Gaussian, active_units, kl_nats, warmed_u
 from segcgan.noise import Noise
 from segcgan.refiners.base import Refiner
 from segcgan.refiners.ushape import (
+    Correction,
     Decoder,
     Encoder,
     PixelNorm,
     coarse_logits,
-    correction_head,
     reach,
     refiner_input,
     with_latents,
@@ -109,7 +109,7 @@ class LatentRefiner(Refiner):
         self.fuse = nn.Sequential(
             PixelNorm(), nn.Conv2d(width + 2 * latent, width, 1), nn.SiLU(), nn.Conv2d(width, width, 1), nn.SiLU()
         )
-        self.head = correction_head(width, classes)
+        self.head = Correction(width, classes)
         self.stride = self.encoder.stride
         self.reach = reach(levels) + 2 * self.stride  # z is interpolated between its cells
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -167,7 +167,8 @@ class LatentRefiner(Refiner):
         return Gaussian.of(self.posterior(levels[-1])), Gaussian.of(self.style(mean))
 
     def _draw(self, features: Tensor, z: Tensor, style: Tensor, coarse: Tensor) -> Tensor:
-        return coarse + self.head(self.fuse(with_latents(features, z, style))).float()
+        logits: Tensor = self.head(self.fuse(with_latents(features, z, style)), coarse)
+        return logits
 
     def _known(self, batch: Batch) -> Tensor:
         """(B, 1, h, w) bool: cells of the latent that cover a scored pixel; the others cost no nats."""

@@ -6,7 +6,7 @@ from segcgan.batch import Batch
 from segcgan.losses import mask_terms
 from segcgan.noise import Noise
 from segcgan.refiners.base import Refiner
-from segcgan.refiners.ushape import Decoder, Encoder, coarse_logits, correction_head, reach, refiner_input
+from segcgan.refiners.ushape import Correction, Decoder, Encoder, coarse_logits, reach, refiner_input
 
 
 class ResidualRefiner(Refiner):
@@ -29,7 +29,7 @@ class ResidualRefiner(Refiner):
         self.boundary_weight = boundary_weight
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.decoder = Decoder(self.encoder.widths)
-        self.head = correction_head(width, classes)
+        self.head = Correction(width, classes)
         self.stride, self.reach = self.encoder.stride, reach(levels)
 
     def training_loss(self, batch: Batch, noise: Noise) -> tuple[dict[str, Tensor], Tensor]:
@@ -39,5 +39,5 @@ class ResidualRefiner(Refiner):
 
     def refine(self, batch: Batch, noise: Noise) -> Tensor:
         """Return logits (B, K, H, W); ``noise`` is not used: every sample is the same."""
-        correction = self.head(self.decoder(self.encoder(refiner_input(batch))))
-        return coarse_logits(batch).float() + correction.float()
+        logits: Tensor = self.head(self.decoder(self.encoder(refiner_input(batch))), coarse_logits(batch))
+        return logits

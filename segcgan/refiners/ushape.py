@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from segcgan.batch import Batch
 
+_GAIN = 4.0  # of the last layer: logits are several units large, and weights of small steps would take long to get there
 _FLOOR = 2e-3  # about half a grey level of a probability stored in 8 bits: soft and stored masks look alike
 
 
@@ -86,12 +87,27 @@ def reach(levels: int) -> int:
     return 1 + sum(5 * 2**level for level in range(levels - 1)) + 2 * 2 ** (levels - 1)
 
 
-def correction_head(width: int, classes: int) -> nn.Sequential:
-    """Return the last layer of a refiner. It starts at zero: an untrained refiner returns the coarse mask."""
-    last = nn.Conv2d(width, classes, 1)
-    for parameter in last.parameters():
-        nn.init.zeros_(parameter)
-    return nn.Sequential(PixelNorm(), last)
+class Correction(nn.Module):
+    """The last layer of a refiner: how far the coarse mask is trusted, and what is added to it.
+
+    A hard mask claims a certainty that it has not earned, six logits at every pixel; what only adds to it would hardly
+    ever overturn it, so its logits are scaled as well. Starts at zero: an untrained refiner returns the coarse mask.
+
+    Args:
+        width: features.
+        classes: K.
+    """
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm, self.last = PixelNorm(), nn.Conv2d(width, classes + 1, 1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor, coarse: Tensor) -> Tensor:
+        """Features (B, width, H, W) and coarse logits (B, K, H, W) → logits (B, K, H, W) float32."""
+        found = _GAIN * self.last(self.norm(features)).float()
+        return (1 + found[:, -1:]) * coarse.float() + found[:, :-1]
 
 
 def coarse_logits(batch: Batch) -> Tensor:

@@ -10,6 +10,8 @@ from segcgan.atomic import replacing
 from segcgan.errors import SegcganError
 from segcgan.runs import Run
 
+_REFINER_ONLY = ("corrupted", "corruption")  # settings of the data that no segmenter meets
+
 
 def adopt(run: Run, source: Path, stages: list[str]) -> None:
     """Copy the finished stages of another run, so that only what comes after the segmenter is trained.
@@ -30,6 +32,9 @@ def adopt(run: Run, source: Path, stages: list[str]) -> None:
     if missing:
         raise SegcganError(f"plan.segmenter_from: {source} has not finished {', '.join(missing)}; train it to its end")
     mine, theirs = (yaml.safe_load((each.folder / "config.yaml").read_text()) for each in (run, other))
+    for config in (mine, theirs):
+        for name in _REFINER_ONLY:
+            config["data"].pop(name, None)
     for name in ("seed_everything", "data", "model.segmenter", "plan.folds"):
         if _at(mine, name) != _at(theirs, name):
             cure = "use the same, or train a segmenter here (plan.segmenter_from: null)"

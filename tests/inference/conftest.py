@@ -122,7 +122,7 @@ def make_chain(
     network = Network(channels * (2 * context + 1)) if segmenter == "network" else segmenter
     if refiner == "residual":
         refiner = ResidualRefiner(channels * (2 * context + 1), 2, width=4, levels=2)
-        nn.init.normal_(refiner.head[1].weight, std=3)
+        nn.init.normal_(refiner.head.last.weight, std=0.75)
     elif refiner in ("noisy", "centred"):
         refiner = Noisy() if refiner == "noisy" else Centred()
     classes = [ClassSpec("ground", [0]), ClassSpec("thing", [1])]

@@ -18,7 +18,7 @@ def test_terms_and_what_is_measured():
     assert sorted(terms) == ["calibration", "ce", "energy"]
     assert logits.shape == (1, 2, 32, 32)
     assert refiner.diagnostics["diversity"] == pytest.approx(0, abs=1e-6)  # untrained: all samples are the coarse mask
-    torch.nn.init.normal_(refiner.head[1].weight)
+    torch.nn.init.normal_(refiner.head.last.weight)
     refiner.training_loss(windows, Noise(0, 0, windows))
     assert refiner.diagnostics["diversity"] > 0.01
     free = AdversarialRefiner(1, 2, calibration=0.0, energy=0.0, boundary_weight=1.0)
@@ -28,7 +28,7 @@ def test_terms_and_what_is_measured():
 def test_the_loss_is_that_of_the_mean_of_samples():
     torch.manual_seed(0)
     refiner, windows = AdversarialRefiner(1, 2, width=4, draws=2, calibration=0, energy=0), batch(32)
-    torch.nn.init.normal_(refiner.head[1].weight)
+    torch.nn.init.normal_(refiner.head.last.weight)
     terms, first = refiner.training_loss(windows, Noise(5, 0, windows))
     drawn = [refiner.refine(windows, Noise(5, index, windows)).softmax(1) for index in range(2)]
     torch.testing.assert_close(first.softmax(1), drawn[0], atol=1e-5, rtol=1e-4)

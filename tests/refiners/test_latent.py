@@ -41,7 +41,7 @@ def test_the_hybrid_objective_mixes_the_terms_of_posterior_and_prior_samples():
     windows, found = batch(32, count=2), {}
     for hybrid in (0.0, 0.25, 1.0):
         refiner = make(hybrid=hybrid, kl=KL(warmup=0))
-        torch.nn.init.normal_(refiner.head[-1].weight)
+        torch.nn.init.normal_(refiner.head.last.weight)
         found[hybrid], drawn = refiner.training_loss(windows, Noise(0, 0, windows))
     assert found[1.0]["kl"] == 0
     for name, value in mask_terms(drawn, windows, 5.0).items():

@@ -17,7 +17,7 @@ def make(kind, classes=2, channels=1, levels=3, **more):
     """A refiner with random weights everywhere, also where training begins at zero."""
     torch.manual_seed(0)
     refiner = kind(channels, classes, width=4, levels=levels, **more)
-    torch.nn.init.normal_(refiner.head[1].weight)
+    torch.nn.init.normal_(refiner.head.last.weight)
     return refiner.eval()
 
 

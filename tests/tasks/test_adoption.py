@@ -14,7 +14,7 @@ from tests.tasks.test_adversarial import overlay
 def test_folds_segmenter_and_bank_are_taken_over(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--config", str(tiny)]) == 0
     source = Run.find(tiny.parent / "runs" / "tiny")
-    assert main(["fit", *overlay(tiny), f"--plan.segmenter_from={source.folder}"]) == 0
+    assert main(["fit", *overlay(tiny), f"--plan.segmenter_from={source.folder}", "--data.corrupted=0.1"]) == 0
     said = capsys.readouterr().err
     for stage in ("fold-0", "fold-1", "segmenter"):
         assert f"{stage}: finished before, skipped" in said

@@ -1,0 +1,87 @@
+"""Coarse masks that somebody else made, found by the names of their images."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from segcgan.case import Array, Case, Window
+from segcgan.classes import ClassSpec
+from segcgan.data.manifest import open_coarse
+from segcgan.errors import SegcganError
+from segcgan.formats import SIDECARS, VECTORS, Source, stem_of
+
+_CHANNEL = re.compile(r"_\d{4}$")  # of nnU-Net: image CASE_0000.nii.gz, mask CASE.nii.gz
+_ENDINGS = ("", "_probability", "_mask")  # the last two as segcgan writes them
+_SOFT = (".tif", ".tiff", ".nii", ".gz")
+
+
+@dataclass(frozen=True)
+class ForeignMasks:
+    """A folder of masks by anybody: label images, probabilities, DICOM SEG, polygons.
+
+    Args:
+        folder: of the masks; ``X.*`` belongs to image ``X``, as do ``X_probability.*`` and ``X_mask.*``.
+        labels: label values by class ("liver=5|6;tumour=2") where they are not those of the references.
+    """
+
+    folder: Path
+    labels: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise SegcganError(f"{self.folder} is no folder; give the folder of the masks to refine")
+
+    def find(self, source: Source) -> Path:
+        """Return the mask of an image.
+
+        Raises:
+            SegcganError: there is none, or more than one.
+        """
+        names = dict.fromkeys([source.name, stem_of(source.path), _CHANNEL.sub("", source.name)])
+        files = sorted(path for path in self.folder.iterdir() if path.suffix.lower() not in SIDECARS - VECTORS)
+        for wanted in (name + ending for ending in _ENDINGS for name in names):
+            found = [path for path in files if stem_of(path) == wanted]
+            if wanted.endswith("_probability"):
+                found = [path for path in found if path.suffix.lower() in _SOFT]
+            if len(found) > 1:  # segcgan writes masks of DICOM series twice
+                found = [path for path in found if path.suffix.lower() != ".dcm"]
+            if len(found) > 1:
+                listed = ", ".join(path.name for path in found)
+                raise SegcganError(f"{source.name} has several masks in {self.folder} ({listed}); keep one")
+            if found:
+                return found[0]
+        raise SegcganError(f"no mask named {' or '.join(names)}.* in {self.folder}; add it, or leave the image out")
+
+    def files(self, source: Source) -> list[Path]:
+        """Return the files that the mask of an image consists of; none if it has no mask."""
+        try:
+            path = self.find(source)
+        except SegcganError:
+            return []
+        return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+    def attach(self, case: Case, path: Path, classes: list[ClassSpec]) -> None:
+        """Give a case the mask as its coarse one."""
+        case.coarse = _Complete(open_coarse(path, case, classes, self.labels), case, path)
+
+
+@dataclass(frozen=True)
+class _Complete:
+    """Refuses a mask that says nothing of a valid pixel: 255 is a class in some files and "unknown" in others."""
+
+    read: Callable[[Window], Array]
+    case: Case
+    path: Path
+
+    def __call__(self, window: Window) -> Array:
+        values = self.read(window)
+        if (unknown := values.sum(0) == 0).any() and (unknown & self._valid(window)).any():
+            cure = "say what 255 means with --labels NAME=255, or give a mask of the whole image"
+            raise SegcganError(f"{self.path} says nothing (255 or nodata) of valid pixels of the image; {cure}")
+        return values
+
+    def _valid(self, window: Window) -> Array:
+        z, y, x = (slice(p.start - o, p.stop - o) for p, o in zip(window, self.case.start, strict=True))
+        valid: Array = self.case.read((z, y, x))[1][0]
+        return valid
