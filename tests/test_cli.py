@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +116,13 @@ def test_train_py_is_the_verb_fit(tmp_path):
     ("words", "sentence"),
     [
         ("predic", "'predic' is no command; did you mean 'predict'?"),
-        ("zzz", "'zzz' is no command; choose from compare, fit, info, predict, report, test, validate"),
+        ("zzz", "'zzz' is no command; choose from compare, fit, info, predict, refine, report, test,"),
         ("predict", "the following arguments are required: -i/--input, -o/--output, -m/--model; see segcgan"),
         ("predict -i a -o b -m c --sample 3", "--sample 3 is unknown; did you mean '--samples'?"),
         ("predict -i a -o b -m c --samples 0", "argument --samples: '0' is not a whole number above 0; see"),
         ("predict -i a -o b -m c --strip -5", "argument --strip: "),
+        ("refine -i a -o b -m c", "the following arguments are required: -c/--coarse; see segcgan refine --help"),
+        ("predict -i a -o b -m c --coarse d", "--coarse d is unknown; did you mean"),
         ("report", "the following arguments are required: run; see segcgan report --help"),
         ("info a b", "b is unknown; "),
         ("fit foo", "no config was given; give one with --config NAME.yaml (segcgan info lists them)"),
@@ -267,6 +270,41 @@ def test_predict_says_what_is_wrong(capsys, tmp_path, model, more, sentence):
     more = [{"EMPTY": str(tmp_path / "empty"), "IN": str(tmp_path / "in")}.get(word, word) for word in more]
     words = ["predict", "-i", tmp_path / "in", "-o", tmp_path / "out", "-m", model, *more]
     assert sentence in said(capsys, *words, code=1)
+
+
+def test_refine_corrects_masks_made_by_others(capsys, tmp_path, model):
+    scene(tmp_path / "in/a.tif")
+    scene(tmp_path / "in/b.tif")
+    scene(tmp_path / "masks/a.tif")
+    with rasterio.open(tmp_path / "masks/a.tif", "r+") as file:
+        file.write((file.read(1) > 100).astype(np.uint8)[None])
+    words = ["refine", "-i", tmp_path / "in", "-c", tmp_path / "masks", "-o", tmp_path / "out", "-m", model]
+    words = [str(word) for word in words]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert out == f"1 refined, 1 failed, 0 skipped; see {tmp_path}/out/predictions.csv\n"
+    assert "1/2 a: ok, refined mask (no gate: always refined)" in err
+    assert "2/2 b: failed, no mask (no mask named b.* in" in err
+    assert said(capsys, *words, "--labels", "thin=1", code=1) == (
+        "--labels: labels name class 'thin'; did you mean 'thing'?"
+    )
+
+
+@pytest.mark.parametrize(("more", "mask"), [([], "coarse"), (["--no-gate"], "refined")])
+def test_refine_asks_the_gate_unless_told_not_to(tmp_path, model, more, mask):
+    from segcgan.gates import AgreementGate
+    from segcgan.runs import Run, load, save_chain
+
+    shut = replace(load(model), gate=AgreementGate())
+    specs = json.loads((model / "chain.json").read_text())
+    specs["gate"] = {"class_path": "segcgan.gates.AgreementGate", "init_args": {}}
+    save_chain(Run(model.resolve()), shut, specs)
+    scene(tmp_path / "in/a.tif")
+    scene(tmp_path / "masks/a.tif")
+    words = ["refine", "-i", tmp_path / "in", "-c", tmp_path / "masks", "-o", tmp_path / "out", "-m", model]
+    assert main([*map(str, words), "--labels", "ground=*", *more]) == 0
+    with (tmp_path / "out/predictions.csv").open() as stream:
+        assert [row["mask"] for row in csv.DictReader(stream)] == [mask]
 
 
 def test_predict_writes_uncertainty_if_asked(capsys, tmp_path, model):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from segcgan.batch import Batch
 
-_GAIN = 4.0  # of the last layer: logits are several units large, and weights of small steps would take long to get there
+_GAIN = 4.0  # of the last layer: logits are several units large, and small steps would take long to get there
 _FLOOR = 2e-3  # about half a grey level of a probability stored in 8 bits: soft and stored masks look alike
 
 
