@@ -50,7 +50,7 @@ def curves(paths: dict[str, Path]) -> bytes:
         _panel(axis, title, series)
         if series and title.endswith("scores"):
             low = min(value for points in series.values() for _, value in points)
-            axis.set_ylim(bottom=max(0.0, low - 0.05) if low >= 0 else None)
+            axis.set_ylim(bottom=max(0.0, low - 0.05) if low >= 0 and axis.get_yscale() == "linear" else None)
     for axis in axes[-1]:
         axis.set_xlabel("epoch", size=8, color=INK)
     for axis in axes.flat:

@@ -13,8 +13,8 @@ def unit(agreement, gain, change=None):
     return Unit(np.array([100 * agreement, 100.0]), gain, gain if change is None else change)
 
 
-def fitted(*units, max_harm=0.05):
-    gate = AgreementGate(max_harm)
+def fitted(*units, max_harm=0.05, confidence=0.0):
+    gate = AgreementGate(max_harm, confidence)
     return gate, gate.fit(units)
 
 
@@ -111,6 +111,38 @@ def test_max_harm_is_a_share(share):
     with pytest.raises(SegcganError) as error:
         AgreementGate(share)
     assert str(error.value) == f"gate max_harm is {share}; it is a share and must lie between 0 and 1"
+
+
+def test_confidence_is_below_one():
+    with pytest.raises(SegcganError, match="gate confidence is 1; it must be at least 0 and below 1"):
+        AgreementGate(confidence=1)
+
+
+def test_a_gain_that_may_be_chance_opens_nothing():
+    """Student's t of the mean gain by hand: 0.02 ± 0.01 of four cases needs 2.353 standard errors."""
+    wide = [unit(0.9, gain) for gain in (0.05, 0.03, 0.0, 0.0)]  # standard error 0.0122, bound -0.0088
+    gate, sentence = fitted(*wide, confidence=0.95)
+    assert decide(gate, 1.0)[0] is False
+    assert sentence.startswith("no threshold gains beyond chance (95%) on the 4 validation cases with at most 5%")
+    assert decide(fitted(*wide, confidence=0.8)[0], 1.0)[0] is True  # 0.978 standard errors
+    narrow = [unit(0.9, gain) for gain in (0.03, 0.03, 0.01, 0.01)]  # standard error 0.0058
+    assert decide(fitted(*narrow, confidence=0.95)[0], 0.9)[0] is True
+
+
+def test_one_case_proves_nothing_and_a_doubtful_threshold_leaves_a_certain_one():
+    assert decide(fitted(unit(0.9, 0.5), confidence=0.95)[0], 1.0)[0] is False
+    certain = [unit(0.95, 0.02), unit(0.94, 0.021), unit(0.93, 0.022)]
+    doubtful = [unit(0.8, 0.9), unit(0.8, -0.3, 0.0)]
+    assert float(fitted(*certain, *doubtful, confidence=0.95)[0].threshold) == pytest.approx(0.93)
+
+
+def test_seldom_opened_by_noise():
+    rng = np.random.default_rng(0)
+    opened = 0
+    for _ in range(200):
+        cases = [unit(0.9, gain) for gain in rng.normal(0, 0.02, 29)]
+        opened += decide(fitted(*cases, max_harm=1, confidence=0.95)[0], 1.0)[0]
+    assert 1 <= opened <= 22  # 5 % expected, half of the time with confidence 0
 
 
 def test_a_gate_needs_three_methods():
