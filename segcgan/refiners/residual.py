@@ -1,4 +1,4 @@
-"""A deterministic refiner: a small network that adds a correction to the coarse log-probabilities."""
+"""A deterministic refiner: a small network that scales the coarse log-probabilities and adds to them."""
 
 from torch import Tensor
 
