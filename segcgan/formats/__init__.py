@@ -91,9 +91,8 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     root = folder.parent if folder.is_file() else folder
     files = [folder]
     if folder.is_dir():
-        passed = {path.resolve() for path in without}
-        found = (path for path in folder.rglob("*") if _may_be_case(path, root))
-        files = sorted(path for path in found if passed.isdisjoint(path.resolve().parents))
+        passed, found = {path.resolve() for path in without}, folder.rglob("*")
+        files = sorted(path for path in found if _may_be_case(path, root) and passed.isdisjoint(path.resolve().parents))
     sources: list[Source] = []
     rejected: list[Rejected] = []
     perhaps_dicom: list[Path] = []
@@ -200,9 +199,8 @@ def _may_be_case(path: Path, root: Path) -> bool:
 
 def stem_of(path: Path) -> str:
     """Return the name of a file without its extension, of a folder its whole name."""
-    if path.is_dir():
-        return path.name
-    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+    stem = path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+    return path.name if path.is_dir() else stem
 
 
 def _unique(sources: list[Source], root: Path) -> list[Source]:
