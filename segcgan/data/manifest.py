@@ -101,20 +101,28 @@ def pair_by_stem(root: Path) -> list[Row]:
             raise SegcganError(
                 f"{root}: expected folders 'images' and 'masks' (or a data.manifest); found neither"
             )
-        beside = SIDECARS - VECTORS  # the world file or the index of a mask is none
-        files = sorted((folder / "masks").glob("*"))
-        masks = {stem_of(path): path for path in files if path.suffix.lower() not in beside}
+        masks = masks_by_stem(folder / "masks")
         sources, rejected = discover(folder / "images")
         for item in rejected:
             log.warning("left out: %s", item.reason)
         for source in sources:
-            mask = masks.get(source.name) or masks.get(stem_of(source.path))
-            if mask is None:
+            found = masks.get(source.name) or masks.get(stem_of(source.path))
+            if not found:
                 raise SegcganError(f"{source.path}: no mask named {source.name}.* in {folder / 'masks'}")
-            rows.append(Row(source.path, case=source.name, mask=mask, split=split))
+            rows.append(Row(source.path, case=source.name, mask=found[-1], split=split))
     if not rows:
         raise SegcganError(f"{root}: no readable image in {' or '.join(str(p / 'images') for _, p in parts)}")
     return rows
+
+
+def masks_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Return the files and folders that may be masks by the stem of their names, each list in order."""
+    beside = SIDECARS - VECTORS  # the world file or the index of a mask is none
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*")):
+        if path.suffix.lower() not in beside:
+            found.setdefault(stem_of(path), []).append(path)
+    return found
 
 
 def open_rows(

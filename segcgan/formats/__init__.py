@@ -91,8 +91,8 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     root = folder.parent if folder.is_file() else folder
     files = [folder]
     if folder.is_dir():
-        passed, found = {path.resolve() for path in without}, folder.rglob("*")
-        files = sorted(path for path in found if _may_be_case(path, root) and passed.isdisjoint(path.resolve().parents))
+        passed = {path.resolve() for path in without}
+        files = sorted(path for path in folder.rglob("*") if _may_be_case(path, root, passed))
     sources: list[Source] = []
     rejected: list[Rejected] = []
     perhaps_dicom: list[Path] = []
@@ -191,10 +191,10 @@ def _is_nifti(head: bytes) -> bool:
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
-def _may_be_case(path: Path, root: Path) -> bool:
+def _may_be_case(path: Path, root: Path, passed: set[Path]) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
     skipped = path.suffix.lower() in PARTS_OF_RASTERS or path.name == "DICOMDIR"
-    return path.is_file() and not hidden and not skipped
+    return path.is_file() and not (hidden or skipped or (passed and not passed.isdisjoint(path.resolve().parents)))
 
 
 def stem_of(path: Path) -> str:

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from segcgan.case import Array, Case, Window
 from segcgan.classes import ClassSpec
-from segcgan.data.manifest import open_coarse
+from segcgan.data.manifest import masks_by_stem, open_coarse
 from segcgan.errors import SegcganError
-from segcgan.formats import SIDECARS, VECTORS, Source, stem_of
+from segcgan.formats import Source, stem_of
 
 _CHANNEL = re.compile(r"_\d{4}$")  # of nnU-Net: image CASE_0000.nii.gz, mask CASE.nii.gz
 _ENDINGS = ("", "_probability", "_mask")  # the last two as segcgan writes them
@@ -32,6 +33,10 @@ class ForeignMasks:
         if not self.folder.is_dir():
             raise SegcganError(f"{self.folder} is no folder; give the folder of the masks to refine")
 
+    @cached_property
+    def _masks(self) -> dict[str, list[Path]]:
+        return masks_by_stem(self.folder)  # once: there may be thousands, and each image asks
+
     def find(self, source: Source) -> Path:
         """Return the mask of an image.
 
@@ -39,9 +44,8 @@ class ForeignMasks:
             SegcganError: there is none, or more than one.
         """
         names = dict.fromkeys([source.name, stem_of(source.path), _CHANNEL.sub("", source.name)])
-        files = sorted(path for path in self.folder.iterdir() if path.suffix.lower() not in SIDECARS - VECTORS)
         for wanted in (name + ending for ending in _ENDINGS for name in names):
-            found = [path for path in files if stem_of(path) == wanted]
+            found = self._masks.get(wanted, [])
             if wanted.endswith("_probability"):
                 found = [path for path in found if path.suffix.lower() in _SOFT]
             if len(found) > 1:  # segcgan writes masks of DICOM series twice

@@ -172,8 +172,9 @@ def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
         found = [score for scores in gathered for score in scores]
     kind = "held-out training" if stage.startswith("fold-") else "validation"
     if found and rank == 0:
-        log.info("%s: coarse Dice %.3f on %d %s cases", stage, float(np.nanmean(found)), len(found), kind)
-        bank_facts = run.facts.get("bank", {}) | {stage: {"dice": float(np.nanmean(found)), "cases": len(found)}}
+        dice = float(np.nanmean(found))
+        log.info("%s: coarse Dice %.3f on %d %s cases", stage, dice, len(found), kind)
+        bank_facts = run.facts.get("bank", {}) | {stage: {"dice": dice, "cases": len(found)}}
         run.note(bank=bank_facts)
         if stage == "segmenter":
             _compare_banks(bank_facts)
