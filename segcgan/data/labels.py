@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segcgan.case import Array, LabelReader, Window
+from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import REST, ClassSpec, to_indices
 from segcgan.errors import SegcganError, nearest
 
@@ -36,6 +36,35 @@ class OneHot:
     def __call__(self, window: Window) -> Array:
         """Read an absolute window."""
         return (self.read(window)[None] == np.arange(self.classes)[:, None, None, None]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Reads a coarse mask and refuses it where it says nothing of a valid pixel of its image.
+
+    255 is a class in some files and "unknown" in others; taken for the latter it would empty the mask.
+    """
+
+    read: LabelReader
+    case: Case
+    path: Path
+
+    def __call__(self, window: Window) -> Array:
+        """Read probabilities (K, d, h, w) of an absolute window.
+
+        Raises:
+            SegcganError: they are all 0 somewhere in the image.
+        """
+        values = self.read(window)
+        if (unknown := values.sum(0) == 0).any():
+            z, y, x = (slice(p.start - o, p.stop - o) for p, o in zip(window, self.case.start, strict=True))
+            if (unknown & self.case.read((z, y, x))[1][0]).any():
+                cure = "say what 255 means (NAME=255 as --labels, or in column labels of the manifest)"
+                rest = "or give a mask of the whole image"
+                raise SegcganError(
+                    f"{self.path} says nothing (255 or nodata) of valid pixels of the image; {cure}, {rest}"
+                )
+        return values
 
 
 @dataclass(frozen=True)

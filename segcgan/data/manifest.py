@@ -19,7 +19,7 @@ from typing import Any
 
 from segcgan.case import Array, Case, Window
 from segcgan.classes import ClassSpec
-from segcgan.data.labels import ClassIndices, Majority, OneHot, Raters, label_values, rater_bits
+from segcgan.data.labels import ClassIndices, Complete, Majority, OneHot, Raters, label_values, rater_bits
 from segcgan.errors import SegcganError, nearest
 from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability, present, stem_of
 
@@ -74,9 +74,7 @@ def read_manifest(path: Path, root: Path) -> list[Row]:
             if said.get(column):
                 files[column] = root / said.pop(column)
                 if not present(files[column]):
-                    raise SegcganError(
-                        f"{path}, line {number}: {files[column]} does not exist; is data.root right?"
-                    )
+                    raise SegcganError(f"{path}, line {number}: {files[column]} does not exist; is data.root right?")
             said.pop(column, None)
         if "image" not in files:
             raise SegcganError(f"{path}, line {number}: names no image")
@@ -98,9 +96,7 @@ def pair_by_stem(root: Path) -> list[Row]:
     rows = []
     for split, folder in parts:
         if not (folder / "images").is_dir():
-            raise SegcganError(
-                f"{root}: expected folders 'images' and 'masks' (or a data.manifest); found neither"
-            )
+            raise SegcganError(f"{root}: expected folders 'images' and 'masks' (or a data.manifest); found neither")
         masks = masks_by_stem(folder / "masks")
         sources, rejected = discover(folder / "images")
         for item in rejected:
@@ -177,10 +173,10 @@ def open_coarse(path: Path, case: Case, classes: list[ClassSpec], labels: str = 
         labels: of the manifest, for label values.
     """
     if "_probability." in path.name:
-        return open_probability(path, case)
+        return Complete(open_probability(path, case), case, path)
     own = "_mask." in path.name or "_mask_coarse." in path.name
     values = [[index] for index in range(len(classes))] if own else label_values(labels, classes, path)
-    return OneHot(ClassIndices(open_labels(path, case), values, str(path)), len(classes))
+    return Complete(OneHot(ClassIndices(open_labels(path, case), values, str(path)), len(classes)), case, path)
 
 
 def parse_window(text: str, case: Case) -> Window:

@@ -1,12 +1,11 @@
 """Coarse masks that somebody else made, found by the names of their images."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from segcgan.case import Array, Case, Window
+from segcgan.case import Case
 from segcgan.classes import ClassSpec
 from segcgan.data.manifest import masks_by_stem, open_coarse
 from segcgan.errors import SegcganError
@@ -67,25 +66,4 @@ class ForeignMasks:
 
     def attach(self, case: Case, path: Path, classes: list[ClassSpec]) -> None:
         """Give a case the mask as its coarse one."""
-        case.coarse = _Complete(open_coarse(path, case, classes, self.labels), case, path)
-
-
-@dataclass(frozen=True)
-class _Complete:
-    """Refuses a mask that says nothing of a valid pixel: 255 is a class in some files and "unknown" in others."""
-
-    read: Callable[[Window], Array]
-    case: Case
-    path: Path
-
-    def __call__(self, window: Window) -> Array:
-        values = self.read(window)
-        if (unknown := values.sum(0) == 0).any() and (unknown & self._valid(window)).any():
-            cure = "say what 255 means with --labels NAME=255, or give a mask of the whole image"
-            raise SegcganError(f"{self.path} says nothing (255 or nodata) of valid pixels of the image; {cure}")
-        return values
-
-    def _valid(self, window: Window) -> Array:
-        z, y, x = (slice(p.start - o, p.stop - o) for p, o in zip(window, self.case.start, strict=True))
-        valid: Array = self.case.read((z, y, x))[1][0]
-        return valid
+        case.coarse = open_coarse(path, case, classes, self.labels)

@@ -163,7 +163,9 @@ def test_spacing_for_files_that_know_none(folder):
 def test_coarse_masks_hard_and_soft(folder):
     # label 5 means class 1: what somebody else made is translated as the reference is
     classes = [ClassSpec("background"), ClassSpec("house", [5])]
-    tif(folder / "s.tif", np.ones((3, *SHAPE), np.uint8))
+    image = np.ones((3, *SHAPE), np.uint8)
+    image[:, 5] = 0
+    tif(folder / "s.tif", image, nodata=0)
     hard = np.zeros((1, *SHAPE), np.uint8)
     hard[0, 2:4] = 5
     tif(folder / "hard.tif", hard)
@@ -180,6 +182,19 @@ def test_coarse_masks_hard_and_soft(folder):
     found = p.read_coarse(p.whole)
     assert found.shape == (2, 1, *SHAPE)
     np.testing.assert_allclose(found[:, 0, :, 0].T, [[1, 0], *[[0.5, 0.5]] * 4, [0, 0]])
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_coarse_mask_that_says_nothing_of_valid_pixels_is_refused(folder, soft):
+    """As 255 = foreground would in a run whose classes name 1: an empty mask nobody asked for."""
+    values = np.full((3 if soft else 1, *SHAPE), 80 if soft else 1, np.uint8)
+    values[:, :2] = 255
+    path = tif(folder / ("c_probability.tif" if soft else "c.tif"), values, nodata=255)
+    tif(folder / "s.tif", np.ones((1, *SHAPE), np.uint8))
+    case = open_all(read(folder, "image,coarse", f"s.tif,{path.name}"))[0]
+    case.read_coarse((slice(0, 1), slice(2, 6), slice(0, 8)))  # complete there
+    with pytest.raises(SegcganError, match=r"says nothing .* in column labels of the manifest"):
+        case.read_coarse(case.whole)
 
 
 def test_coarse_and_reference_of_a_window(folder):

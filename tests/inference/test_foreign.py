@@ -114,7 +114,7 @@ def test_values_that_mean_nothing_are_not_guessed(pairs, tmp_path, made):
         (masks / f"scene_{index}.tif").unlink()
     rows = go(images, masks, tmp_path / "out", made)
     assert {row.status for row in rows} == {"failed"}
-    assert "say what 255 means with --labels NAME=255, or give a mask of the whole image" in rows[0].reason
+    assert "valid pixels of the image; say what 255 means (NAME=255 as --labels, or in column" in rows[0].reason
     rows = go(images, masks, tmp_path / "out", made, labels="thing=255")
     assert {row.status for row in rows} == {"ok"}
     assert (read(tmp_path / "out/scene_0_mask_coarse.tif") == 1).sum() == 400
