@@ -6,8 +6,8 @@
 Rows, for every seed:
 
 - segmenter: as the config trains it
-- trained longer: a segmenter with the compute of segmenter + folds + the dearest refiner, in steps of measured cost
-- mean of two: the probabilities of two segmenters that differ in their seed
+- trained longer: a segmenter with the compute of segmenter, folds and dearest refiner, in steps of measured cost
+- mean of two: the probabilities of two segmenters, the second that of the next seed (one seed alone: a further one)
 - post-processed: largest component and filled holes, each used if validation gains by it: the cheapest alternative
 - thresholds, where several people annotated: samples for nothing, the coarse probability cut at even levels
 - residual, cGAN, VAE: refiners behind the same segmenter, with the gate's choice ("gate") and without ("no gate")
@@ -22,7 +22,6 @@ import statistics
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -101,8 +100,8 @@ def long_epochs(run: Run, cost: float) -> int:
     return round(sum(epochs * (cost if stage == "refiner" else 1) for stage, epochs in plan.items()))
 
 
-def train_all(configs: list[str], seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> dict[str, Any]:
-    """Train and score every row of one seed; return where each is."""
+def train_all(configs: list[str], seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> None:
+    """Train and score every row of one seed."""
     base = [f"--seed_everything={seed}", *extra]
     found: dict[str, Run] = {}
     for name, overlay in REFINERS.items():
@@ -114,10 +113,7 @@ def train_all(configs: list[str], seed: int, runs: Path, extra: list[str], costs
         print("cost of a step, in steps of the segmenter:", {k: round(v, 2) for k, v in costs.items()}, flush=True)
     alone = ["--plan.refiner_epochs=0", *base]
     epochs = long_epochs(found["residual"], max(costs.values()))
-    found["trained longer"] = train(runs / "longer", configs, [*alone, f"--plan.segmenter_epochs={epochs}"])
-    other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]
-    found["second"] = train(runs / "second", configs, other)
-    return found
+    train(runs / "longer", configs, [*alone, f"--plan.segmenter_epochs={epochs}"])
 
 
 def main() -> None:
@@ -136,8 +132,12 @@ def main() -> None:
     for seed in chosen.seeds if not chosen.only_table else []:
         if chosen.kept and path_of(name, seed, settings).is_file():
             continue
-        train_all(chosen.configs, seed, chosen.runs / name / f"seed_{seed}", extra, costs)
+        place = chosen.runs / name / f"seed_{seed}"
+        train_all(chosen.configs, seed, place, extra, costs)
         notes.write_text(json.dumps(costs))
+        if len(chosen.seeds) == 1:  # else the segmenter of the next seed is the second of the mean of two
+            other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]
+            train(place / "second", chosen.configs, other)
     write_table(name, chosen.seeds, chosen.runs / name, costs, settings)
 
 

@@ -56,9 +56,19 @@ def finished(base: Path) -> Run | None:
     return next((run for run in reversed(found) if run.finished("chain")), None)
 
 
-def other_rows(seed: Path, config: str) -> dict[str, Path]:
-    """Score, once, what is no run of its own: the mean of two segmenters, and post-processing chosen by validation."""
-    first, second = finished(seed / "refiners" / f"{config}+residual"), finished(seed / "second" / config)
+def other_rows(seed: Path, config: str, following: Path) -> dict[str, Path]:
+    """Score, once, what is no run of its own: the mean of two segmenters, and post-processing chosen by validation.
+
+    Args:
+        seed: folder of the runs of a seed.
+        config: its name.
+        following: the same of the next seed, whose segmenter is the second one if ``seed`` holds none of its own.
+
+    Returns:
+        Files by row.
+    """
+    behind = Path("refiners") / f"{config}+residual"
+    first, second = finished(seed / behind), finished(seed / "second" / config) or finished(following / behind)
     if first is None or second is None:
         return {}
     files = {"mean of two": seed / "cases_mean_of_two.csv", "post-processed": seed / "cases_post_processed.csv"}
@@ -77,7 +87,7 @@ def thresholds(seed: Path, config: str) -> dict[str, float]:
         Means over test cases; nothing for a set without raters.
     """
     path, run = seed / "thresholds.json", finished(seed / "refiners" / f"{config}+residual")
-    if run is not None and not path.is_file():
+    if run is not None and _spreads(run, "coarse") and not path.is_file():
         cli = StageCLI(["--config", str(run.folder / "config.yaml")], "chain")
         cli.datamodule.setup()
         chain, count = replace(load(run.folder), refiner=None, gate=None), cli.model.samples
@@ -148,7 +158,7 @@ def _post_processed(cli: StageCLI, run: Run) -> list[tuple[Any, Any]]:
 def collect(config: str, seeds: list[int], runs: Path, settings: str) -> dict[str, Scored]:
     """Return {row of the table: what it scored} of the runs that are there, else of what was kept of them."""
     found: dict[str, Scored] = {}
-    for seed in seeds:
+    for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
         place, path = runs / f"seed_{seed}", kept.path_of(config, seed, settings)
         if not place.is_dir() and path.is_file():
             rows, blocks, spreads = kept.recall(path)
@@ -171,7 +181,7 @@ def collect(config: str, seeds: list[int], runs: Path, settings: str) -> dict[st
                 words = {"refined": ", no gate", "chosen": ", gate"}.get(variant, "")
                 row = found.setdefault(name + words, Scored(name + words))
                 row.add(seed, run.folder / "cases_test.csv", variant, _spreads(run, variant))
-        for name, file in other_rows(place, config).items():
+        for name, file in other_rows(place, config, runs / f"seed_{following}").items():
             found.setdefault(name, Scored(name)).add(seed, file, "coarse")
         if spreads := thresholds(place, config):
             same, row = found["segmenter"], found.setdefault(THRESHOLDS, Scored(THRESHOLDS))

@@ -37,7 +37,8 @@ class SegmentationData(pl.LightningDataModule):
         intensity: normalisation.
         augment: arguments of :class:`segcgan.data.augment.Augment`.
         corruption: arguments of :class:`segcgan.data.corruptions.Corruption`.
-        corrupted: share of the refiner's windows whose coarse mask is a corruption of the reference.
+        corrupted: share of the refiner's windows whose coarse mask is a corruption of the reference; 1 for cases
+            without another (no folds, no column ``coarse``).
         boundary: width of the band of Boundary IoU in mm, m or px; fixed per data set.
         surfaces: how boundaries are scored.
     """

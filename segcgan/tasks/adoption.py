@@ -35,7 +35,8 @@ def adopt(run: Run, source: Path, stages: list[str]) -> None:
     for config in (mine, theirs):
         for name in _REFINER_ONLY:
             config["data"].pop(name, None)
-    for name in ("seed_everything", "data", "model.segmenter", "plan.folds"):
+    folds = ["plan.folds"] if any(stage.startswith("fold-") for stage in wanted) else []  # else theirs are not met
+    for name in ("seed_everything", "data", "model.segmenter", *folds):
         if _at(mine, name) != _at(theirs, name):
             cure = "use the same, or train a segmenter here (plan.segmenter_from: null)"
             raise SegcganError(f"plan.segmenter_from: {source} was trained with another {name}; {cure}")

@@ -189,7 +189,7 @@ def _compare_banks(facts: dict[str, dict[str, float]]) -> None:
         if 1 - learned > _WORSE * (1 - met):
             log.warning(
                 "the refiner learns from coarse masks of Dice %.3f but meets %.3f on validation cases; it may correct "
-                "what is not wrong: give plan.fold_epochs more, or plan.folds",
+                "what is not wrong: give plan.fold_epochs more, or set plan.folds: 0 (corruptions alone)",
                 learned,
                 met,
             )

@@ -31,7 +31,7 @@ class Schedule:
 
     Args:
         folds: segmenters trained on parts of the training data so that the refiner learns from coarse masks of images
-            their segmenter never saw; 0 = the refiner learns from corruptions alone.
+            their segmenter never saw, mixed with corruptions; 0 = from corruptions alone, which costs no training.
         fold_epochs: epochs of each fold; None = as many as the segmenter has. Fewer cost less, but a refiner that
             learned from worse masks than it meets corrects what is not wrong.
         segmenter_epochs: epochs of the segmenter.
@@ -46,7 +46,7 @@ class Schedule:
         runs: folder of all runs.
     """
 
-    folds: int = 2
+    folds: int = 0
     fold_epochs: int | None = None
     segmenter_epochs: int = 10
     refiner_epochs: int = 10

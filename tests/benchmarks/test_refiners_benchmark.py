@@ -1,6 +1,7 @@
 """The table of benchmarks/refiners.py, from runs that were scored and from scores that were kept."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -89,6 +90,16 @@ def test_seeds_are_averaged_and_compared_and_kept_scores_give_the_same_table(mod
             np.testing.assert_allclose(row[score]["by seed"], again[name][score]["by seed"], rtol=1e-4)
     with pytest.raises(SystemExit, match="holds no scored run yet"):
         summary.write_table("tiny", [0, 1], tmp_path / "gone", {}, "other settings")
+
+
+def test_the_segmenter_of_the_next_seed_is_the_second_of_the_mean_of_two(modules, tmp_path):
+    summary, _ = modules
+    for seed in (0, 1):
+        make(tmp_path, seed, groups=4)
+        shutil.rmtree(tmp_path / f"seed_{seed}" / "second")
+    here, following = tmp_path / "seed_0", tmp_path / "seed_1"
+    assert summary.other_rows(here, "tiny", following).keys() == {"mean of two", "post-processed"}
+    assert summary.other_rows(here, "tiny", tmp_path / "seed_2") == {}
 
 
 def test_a_config_that_others_change_is_named_as_its_folders_of_runs_are(modules):

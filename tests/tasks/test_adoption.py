@@ -30,13 +30,20 @@ def test_folds_segmenter_and_bank_are_taken_over(tiny: Path, capsys: pytest.Capt
     assert (run.folder / "cases_val.csv").is_file()
 
 
+def test_a_segmenter_trained_with_folds_serves_a_refiner_that_needs_none(tiny: Path) -> None:
+    assert main(["fit", "--config", str(tiny)]) == 0
+    source = Run.find(tiny.parent / "runs" / "tiny")
+    assert main(["fit", *overlay(tiny), f"--plan.segmenter_from={source.folder}", "--plan.folds=0"]) == 0
+    run = Run.find(tiny.parent / "runs" / "tiny+gan")
+    assert sorted(path.stem for path in (run.folder / "stages").iterdir()) == ["chain", "refiner", "segmenter"]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         (["--seed_everything=9"], "was trained with another seed_everything; use the same, or train a segmenter"),
         (["--data.sampling.patch=[16,16]"], "was trained with another data; use the same"),
         (["--model.segmenter.padding=same"], "was trained with another model.segmenter"),
-        (["--plan.folds=0"], "was trained with another plan.folds"),
         (["--plan.folds=3"], "has not finished fold-2; train it to its end"),
         (["--plan.segmenter_from=nowhere"], "nowhere is no run"),
     ],
