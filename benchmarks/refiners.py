@@ -10,7 +10,7 @@ Rows, for every seed:
 - mean of two: the probabilities of two segmenters, the second that of the next seed (one seed alone: a further one)
 - post-processed: largest component and filled holes, each used if validation gains by it: the cheapest alternative
 - thresholds, where several people annotated: samples for nothing, the coarse probability cut at even levels
-- residual, cGAN, VAE: refiners behind the same segmenter, with the gate's choice ("gate") and without ("no gate")
+- residual, cGAN, VAE (--refiners): refiners behind the same segmenter, with the gate and without ("no gate")
 
 Validation chooses epochs, gate and post-processing. The test split is scored once per run. Trainings are ordinary
 runs below ``--runs``, so a second call continues where the first was stopped.
@@ -69,8 +69,9 @@ def step_costs(runs: dict[str, Run], repeats: int = 7) -> dict[str, float]:
         torch.full((count, classes, *size), 1 / classes),
     )  # fmt: skip
     parts = {"segmenter": chain.segmenter} | {name: load(run.folder).refiner for name, run in runs.items()}
-    spec = yaml.safe_load((runs["cGAN"].folder / "config.yaml").read_text())["model"]["adversary"]
-    adversary = build(spec)
+    adversary = None
+    if "cGAN" in runs:
+        adversary = build(yaml.safe_load((runs["cGAN"].folder / "config.yaml").read_text())["model"]["adversary"])
 
     def seconds(name: str) -> float:
         part, begin = parts[name].train(), time.perf_counter()
@@ -78,7 +79,7 @@ def step_costs(runs: dict[str, Run], repeats: int = 7) -> dict[str, float]:
             act = partial(segmenter_loss, part) if name == "segmenter" else part.training_loss
             terms, logits = act(batch, Noise(0, 0, batch))
             torch.stack([value.float() for value in terms.values()]).sum().backward()
-            if name == "cGAN":
+            if name == "cGAN" and adversary is not None:
                 adversary.steps.fill_(10_000)  # past its warm-up
                 sum(adversary.generator_terms(logits.detach().requires_grad_(), batch).values()).backward()
                 sum(adversary.critic_terms(logits.detach(), batch).values()).backward()
@@ -100,19 +101,21 @@ def long_epochs(run: Run, cost: float) -> int:
     return round(sum(epochs * (cost if stage == "refiner" else 1) for stage, epochs in plan.items()))
 
 
-def train_all(configs: list[str], seed: int, runs: Path, extra: list[str], costs: dict[str, float]) -> None:
+def train_all(
+    configs: list[str], refiners: list[str], seed: int, runs: Path, extra: list[str], costs: dict[str, float]
+) -> None:
     """Train and score every row of one seed."""
     base = [f"--seed_everything={seed}", *extra]
     found: dict[str, Run] = {}
-    for name, overlay in REFINERS.items():
+    for name in refiners:
         behind = [f"--plan.segmenter_from={found['residual'].folder}"] if found else []
         more = APART.get(name, []) if "raters" in configs[0] else []
-        found[name] = train(runs / "refiners", [*configs, f"refiners/{overlay}"], [*base, *behind, *more])
-    if not costs:
-        costs |= step_costs({name: found[name] for name in REFINERS})
+        found[name] = train(runs / "refiners", [*configs, f"refiners/{REFINERS[name]}"], [*base, *behind, *more])
+    if not costs.keys() >= found.keys():
+        costs |= step_costs(found)
         print("cost of a step, in steps of the segmenter:", {k: round(v, 2) for k, v in costs.items()}, flush=True)
     alone = ["--plan.refiner_epochs=0", *base]
-    epochs = long_epochs(found["residual"], max(costs.values()))
+    epochs = long_epochs(found["residual"], max(costs[name] for name in refiners))
     train(runs / "longer", configs, [*alone, f"--plan.segmenter_epochs={epochs}"])
 
 
@@ -120,12 +123,14 @@ def main() -> None:
     """Train what is missing, score it, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("configs", nargs="+", help="name of a shipped config, e.g. cardiac_mr; others change it")
+    parser.add_argument("--refiners", choices=REFINERS, nargs="+", default=[*REFINERS], help="besides the residual one")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--only-table", action="store_true", help="train nothing")
     parser.add_argument("--kept", action="store_true", help="train no seed whose scores are kept in results/seeds")
     chosen, extra = parser.parse_known_args()
     name = named(chosen.configs)
+    refiners = [each for each in REFINERS if each in {"residual", *chosen.refiners}]
     notes = chosen.runs / name / "costs.json"
     settings = digest(chosen.configs, extra)
     costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else costs_before(name, settings)
@@ -133,7 +138,7 @@ def main() -> None:
         if chosen.kept and path_of(name, seed, settings).is_file():
             continue
         place = chosen.runs / name / f"seed_{seed}"
-        train_all(chosen.configs, seed, place, extra, costs)
+        train_all(chosen.configs, refiners, seed, place, extra, costs)
         notes.write_text(json.dumps(costs))
         if len(chosen.seeds) == 1:  # else the segmenter of the next seed is the second of the mean of two
             other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]

@@ -28,7 +28,7 @@ from segcgan.tasks.stage import StageCLI
 RESULTS = Path(__file__).parent / "results"
 SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
 BASES = ("segmenter", "trained longer")
-ROWS = 10
+LAST = {"trained longer", "mean of two"}  # trained after the others: a seed that has them is kept
 THRESHOLDS = "segmenter, thresholds"  # where references disagree
 
 
@@ -189,7 +189,7 @@ def collect(config: str, seeds: list[int], runs: Path, settings: str) -> dict[st
             row.blocks[seed] = [replace(each, variant=THRESHOLDS) for each in same.blocks[seed]]
             row.spreads[seed] = spreads
         mine = {name: row for name, row in found.items() if seed in row.rows}
-        if len(mine) >= ROWS:
+        if mine.keys() >= LAST:
             parts = (
                 {name: getattr(row, part)[seed] for name, row in mine.items()} for part in ("rows", "blocks", "spreads")
             )
