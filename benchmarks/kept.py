@@ -19,11 +19,6 @@ SCORES = {"dice": "Dice", "iou": "IoU", "boundary_iou": "Boundary IoU", "hd95": 
 Spreads = dict[str, dict[str, float]]
 
 
-def named(configs: list[str]) -> str:
-    """Return the name of a config that others change, as ``fit`` names its folders of runs."""
-    return "+".join(Path(config).name for config in configs)
-
-
 def digest(configs: list[str], extra: list[str]) -> str:
     """Return what tells settings apart: of seeds trained otherwise no table is made."""
     paths = [*(CONFIGS / f"{config}.yaml" for config in configs), *sorted((CONFIGS / "refiners").glob("*.yaml"))]

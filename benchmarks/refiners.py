@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from kept import digest, named, path_of  # beside this file
+from kept import digest, path_of  # beside this file
 from summary import costs_before, finished, write_table
 
 from segcgan.batch import Batch
@@ -34,6 +34,7 @@ from segcgan.noise import Noise
 from segcgan.parts import build
 from segcgan.runs import Run, load
 from segcgan.segmenters import segmenter_loss
+from segcgan.tasks.settings import joined
 from segcgan.tasks.stage import Schedule
 
 REFINERS = {"residual": "residual", "cGAN": "cgan", "VAE": "vae"}  # configs/refiners/*.yaml
@@ -45,7 +46,7 @@ def train(runs: Path, configs: list[str], words: list[str]) -> Run:
     """Train one row unless it is trained, and score its test split unless it is scored."""
     layers = [word for config in configs for word in ("--config", f"{config}.yaml")]
     words = [*layers, *words, f"--plan.runs={runs}"]
-    base = runs / named(configs)
+    base = runs / joined([Path(config) for config in configs])
     if (run := finished(base)) is None:
         if segcgan(["fit", *words]):
             raise SystemExit(f"training in {runs} failed")
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--only-table", action="store_true", help="train nothing")
     parser.add_argument("--kept", action="store_true", help="train no seed whose scores are kept in results/seeds")
     chosen, extra = parser.parse_known_args()
-    name = named(chosen.configs)
+    name = joined([Path(config) for config in chosen.configs])
     refiners = [each for each in REFINERS if each in {"residual", *chosen.refiners}]
     notes = chosen.runs / name / "costs.json"
     settings = digest(chosen.configs, extra)

@@ -27,7 +27,7 @@ def layered(paths: list[Path]) -> Iterator[Path]:
     A part that wraps the one it replaces names it ``below``: ``init_args: {segmenter: below}``. Lists of parts grow: a
     part joins those before it, unless there is one of its class already, which it then changes.
 
-    Of a single config it is the file itself; else a temporary one, named after all: ``cardiac_mr+cgan.yaml``.
+    Of a single config it is the file itself; else a temporary one, named after all (see :func:`joined`).
     """
     if len(paths) == 1:
         yield paths[0]
@@ -36,9 +36,14 @@ def layered(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         merged = _with_channels(_merge(merged, read_config(path)), merged)
     with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / f"{'+'.join(path.stem for path in paths)}.yaml"
+        whole = Path(folder) / f"{joined(paths)}.yaml"
         whole.write_text(yaml.safe_dump(merged, sort_keys=False), encoding="utf-8")
         yield whole
+
+
+def joined(paths: list[Path]) -> str:
+    """Return the name of several configs as one, which is also that of its folder of runs: ``cardiac_mr+cgan``."""
+    return "+".join(path.stem for path in paths)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segcgan.about import find_config
 from segcgan.atomic import write_text
 from segcgan.metrics.blocks import Block
 from segcgan.metrics.cases import Row
 from segcgan.metrics.records import write_records
-from segcgan.tasks.settings import layered
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 RUNS = {"refiners/tiny+residual": 0.02, "refiners/tiny+cgan": -0.01, "refiners/tiny+vae": 0.0, "longer/tiny": 0.05}
@@ -102,12 +100,10 @@ def test_the_segmenter_of_the_next_seed_is_the_second_of_the_mean_of_two(modules
     assert summary.other_rows(here, "tiny", tmp_path / "seed_2") == {}
 
 
-def test_a_config_that_others_change_is_named_as_its_folders_of_runs_are(modules):
+def test_settings_of_several_configs_are_told_apart(modules):
     _, kept = modules
     names = ["nuclei", "segmenters/segformer", "refiners/vae"]
-    with layered([find_config(f"{name}.yaml") for name in names]) as config:
-        assert kept.named(names) == config.stem
-    assert len({kept.digest(names[:count], []) for count in (1, 2)}) == 2
+    assert len({kept.digest(names[:count], extra) for count in (1, 2, 3) for extra in ([], ["--model.lr=1"])}) == 6
 
 
 def test_a_single_scene_is_compared_by_blocks(modules, tmp_path):
