@@ -177,7 +177,7 @@ class SegmentationData(pl.LightningDataModule):
             return case
         path = self.bank / f"{case.name}.npy"
         if not path.exists():
-            raise SegcganError(f"{path} is missing: the refiner would learn from corruptions alone; start a new run")
+            raise SegcganError(f"{path} is missing, the coarse mask a segmenter drew of this case; start a new run")
         return replace(case, coarse=Banked(path, case.start))
 
     @property

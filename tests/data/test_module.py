@@ -83,7 +83,7 @@ def test_the_refiner_sees_held_out_cases_and_coarse_masks(root, tmp_path):
     data = ready(root, "refiner", folds=2, corrupted=0.0)
     data.bank = tmp_path
     chosen = data.split("train")[0]
-    with pytest.raises(SegcganError, match=r"\.npy is missing: the refiner would learn from corruptions alone"):
+    with pytest.raises(SegcganError, match=r"\.npy is missing, the coarse mask a segmenter drew"):
         data.train_dataloader()
     for case in data.split("train"):
         np.save(tmp_path / f"{case.name}.npy", np.full((2, *case.shape), 127, np.uint8))
