@@ -42,6 +42,12 @@ class Chain:
     temperatures: dict[str, float] = field(default_factory=dict)
     tag: str = ""
 
+    def __post_init__(self) -> None:
+        """Lay the weights out as in training: the same sums."""
+        for part in (self.segmenter, self.refiner):
+            if part is not None:
+                part.to(memory_format=torch.channels_last)
+
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
@@ -70,9 +76,8 @@ class Chain:
         """
         if self.segmenter is None:
             raise SegcganError("this chain has no segmenter: give coarse masks")
-        network = self.segmenter.eval().to(memory_format=torch.channels_last)  # as in training: the same sums
         with torch.inference_mode(), self._precision():
-            logits = network(image.to(self.device))
+            logits = self.segmenter.eval()(image.to(self.device))
         if logits.shape[1] != len(self.classes):
             listed = f"data.classes lists {len(self.classes)}"
             msg = f"the segmenter returns {logits.shape[1]} classes but {listed}; make them equal"

@@ -60,8 +60,11 @@ class SegmentationTask(pl.LightningModule):
         samples: int = 4,
     ) -> None:
         super().__init__()
-        self.segmenter = segmenter.to(memory_format=torch.channels_last)  # up to a third faster
-        self.refiner, self.gate, self.stage, self.lr, self.samples = refiner, gate, stage, lr, samples
+        for part in (segmenter, refiner):
+            if part is not None:
+                part.to(memory_format=torch.channels_last)  # up to a third faster
+        self.segmenter, self.refiner, self.gate = segmenter, refiner, gate
+        self.stage, self.lr, self.samples = stage, lr, samples
         self.regularisers = nn.ModuleList(regularisers or [])
         if refiner is None and stage in ("refiner", "joint"):
             raise SegcganError(f"stage {stage!r} needs model.refiner in the config")
