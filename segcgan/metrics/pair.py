@@ -91,7 +91,7 @@ class MaskPair:
             masks, spacing = (masks[0][0], masks[1][0]), spacing[1:]
         self.spacing, self.convention = tuple(float(size) for size in spacing), convention or Convention()
         self.diagonal = float(np.linalg.norm(np.multiply(masks[0].shape, self.spacing)))
-        box = _box(masks[0] | masks[1])
+        box = _box(*masks)
         self.reference, self.prediction = masks[0][box], masks[1][box]
         self.status = status(self.reference, self.prediction)
 
@@ -227,11 +227,12 @@ def _weighted_percentile(lengths: Array, areas: Array, percentile: float) -> flo
     return float(lengths[order[place]])
 
 
-def _box(mask: Array) -> tuple[slice, ...]:
-    """The smallest box that holds all that is set; a box of nothing when nothing is."""
-    found = []
-    for axis in range(mask.ndim):
-        rows = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+def _box(*masks: Array) -> tuple[slice, ...]:
+    """The smallest box that holds all that is set in any of them; a box of nothing when nothing is."""
+    found: list[slice] = []
+    for axis in range(masks[0].ndim):
+        others = tuple(other for other in range(masks[0].ndim) if other != axis)
+        rows = np.flatnonzero(np.any([mask.any(axis=others) for mask in masks], axis=0))
         found.append(slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0))
-        mask = mask[(slice(None),) * axis + (found[-1],)]
+        masks = tuple(mask[(slice(None),) * axis + (found[-1],)] for mask in masks)
     return tuple(found)
