@@ -79,7 +79,6 @@ class AgreementGate(Gate):
             f"{int(harmed[accepted].sum())} of them harmed (IoU down by more than {HARM})"
         )
 
-
     def _certain(self, gains: Array) -> bool:
         """Tell whether the mean is above 0 by more than chance."""
         if not self.confidence:
