@@ -69,14 +69,17 @@ def other_rows(seed: Path, config: str, following: Path) -> dict[str, Path]:
     """
     behind = Path("refiners") / f"{config}+residual"
     first, second = finished(seed / behind), finished(seed / "second" / config) or finished(following / behind)
-    if first is None or second is None:
+    if first is None:
         return {}
-    files = {"mean of two": seed / "cases_mean_of_two.csv", "post-processed": seed / "cases_post_processed.csv"}
+    files = {"post-processed": seed / "cases_post_processed.csv"}
+    if second is not None and second.folder != first.folder:
+        files["mean of two"] = seed / "cases_mean_of_two.csv"
     if not all(path.is_file() for path in files.values()):
         cli = StageCLI(["--config", str(first.folder / "config.yaml")], "chain")
         cli.datamodule.setup()
-        _score(cli, files["mean of two"], _coarse(cli, first, "test", [second]))
         _score(cli, files["post-processed"], _post_processed(cli, first))
+        if "mean of two" in files and second is not None:
+            _score(cli, files["mean of two"], _coarse(cli, first, "test", [second]))
     return files
 
 

@@ -97,7 +97,8 @@ def test_the_segmenter_of_the_next_seed_is_the_second_of_the_mean_of_two(modules
         shutil.rmtree(tmp_path / f"seed_{seed}" / "second")
     here, following = tmp_path / "seed_0", tmp_path / "seed_1"
     assert summary.other_rows(here, "tiny", following).keys() == {"mean of two", "post-processed"}
-    assert summary.other_rows(here, "tiny", tmp_path / "seed_2") == {}
+    assert summary.other_rows(here, "tiny", here).keys() == {"post-processed"}
+    assert summary.other_rows(tmp_path / "seed_2", "tiny", here) == {}
 
 
 def test_settings_of_several_configs_are_told_apart(modules):
