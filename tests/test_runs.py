@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -273,8 +274,7 @@ def test_a_pretrained_encoder_is_loaded_without_network(saved, monkeypatch):
         "in_channels": 1,
         "classes": 2,
     }
-    chain = make_chain()
-    chain.segmenter = smp.Unet(**init, encoder_weights=None)
+    chain = replace(make_chain(), segmenter=smp.Unet(**init, encoder_weights=None))
     specs = SPECS | {"segmenter": {"class_path": "segmentation_models_pytorch.Unet",
                                    "init_args": init | {"encoder_weights": "imagenet"}}}  # fmt: skip
     save_chain(saved, chain, specs)

@@ -60,9 +60,8 @@ class SegmentationTask(pl.LightningModule):
         samples: int = 4,
     ) -> None:
         super().__init__()
-        for part in (segmenter, refiner):
-            if part is not None:
-                part.to(memory_format=torch.channels_last)  # up to a third faster
+        for part in filter(None, (segmenter, refiner)):
+            part.to(memory_format=torch.channels_last)  # up to a third faster
         self.segmenter, self.refiner, self.gate = segmenter, refiner, gate
         self.stage, self.lr, self.samples = stage, lr, samples
         self.regularisers = nn.ModuleList(regularisers or [])
@@ -164,7 +163,7 @@ class SegmentationTask(pl.LightningModule):
     def _descend(self, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
-        self.clip_gradients(optimizer, gradient_clip_val=_CLIP, gradient_clip_algorithm="norm")
+        self.clip_gradients(optimizer, _CLIP, "norm")
         optimizer.step()
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
@@ -195,9 +194,7 @@ class SegmentationTask(pl.LightningModule):
     ) -> None:
         """Clip by norm unless the trainer was told a value of its own."""
         value = _CLIP if gradient_clip_val is None else gradient_clip_val
-        self.clip_gradients(
-            optimizer, gradient_clip_val=value, gradient_clip_algorithm=gradient_clip_algorithm or "norm"
-        )
+        self.clip_gradients(optimizer, value, gradient_clip_algorithm or "norm")
 
     # -- scoring ----------------------------------------------------------------------------------------------------
 
