@@ -26,7 +26,8 @@ from pathlib import Path
 import torch
 import yaml
 from kept import digest, path_of  # beside this file
-from summary import costs_before, finished, write_table
+from scored import finished
+from summary import costs_before, write_table
 
 from segcgan.batch import Batch
 from segcgan.cli import main as segcgan

@@ -20,14 +20,15 @@ RUNS = {"refiners/tiny+residual": 0.02, "refiners/tiny+cgan": -0.01, "refiners/t
 @pytest.fixture
 def modules(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("kept", "summary"):
+    for name in ("kept", "scored", "summary"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import kept
+    import scored
     import summary
 
     monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(summary, "RESULTS", tmp_path / "results")
-    return summary, kept
+    return summary, scored, kept
 
 
 def rows(base: float, gain: float, groups: int) -> list[Row]:
@@ -64,7 +65,7 @@ def make(runs: Path, seed: int, groups: int) -> None:
 
 
 def test_seeds_are_averaged_and_compared_and_kept_scores_give_the_same_table(modules, tmp_path, capsys):
-    summary, kept = modules
+    summary, _, kept = modules
     for seed in (0, 1):
         make(tmp_path / "runs", seed, groups=4)
     summary.write_table("tiny", [0, 1], tmp_path / "runs", {"residual": 1.1}, "abc")
@@ -91,24 +92,24 @@ def test_seeds_are_averaged_and_compared_and_kept_scores_give_the_same_table(mod
 
 
 def test_the_segmenter_of_the_next_seed_is_the_second_of_the_mean_of_two(modules, tmp_path):
-    summary, _ = modules
+    _, scored, _ = modules
     for seed in (0, 1):
         make(tmp_path, seed, groups=4)
         shutil.rmtree(tmp_path / f"seed_{seed}" / "second")
     here, following = tmp_path / "seed_0", tmp_path / "seed_1"
-    assert summary.other_rows(here, "tiny", following).keys() == {"mean of two", "post-processed"}
-    assert summary.other_rows(here, "tiny", here).keys() == {"post-processed"}
-    assert summary.other_rows(tmp_path / "seed_2", "tiny", here) == {}
+    assert scored.other_rows(here, "tiny", following).keys() == {"mean of two", "post-processed"}
+    assert scored.other_rows(here, "tiny", here).keys() == {"post-processed"}
+    assert scored.other_rows(tmp_path / "seed_2", "tiny", here) == {}
 
 
 def test_settings_of_several_configs_are_told_apart(modules):
-    _, kept = modules
+    *_, kept = modules
     names = ["nuclei", "segmenters/segformer", "refiners/vae"]
     assert len({kept.digest(names[:count], extra) for count in (1, 2, 3) for extra in ([], ["--model.lr=1"])}) == 6
 
 
 def test_a_single_scene_is_compared_by_blocks(modules, tmp_path):
-    summary, _ = modules
+    summary, *_ = modules
     make(tmp_path / "runs", 0, groups=1)
     for place in ("runs", "gone"):
         summary.write_table("tiny", [0], tmp_path / place, {}, "abc")
