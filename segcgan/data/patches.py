@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
 from segcgan.batch import Batch
-from segcgan.case import IGNORE, Array, Case, Window
+from segcgan.case import Array, Case, Window
 from segcgan.data.augment import Augment
 from segcgan.data.corruptions import Corruption
 from segcgan.data.normalisation import Normalisation
@@ -91,7 +91,7 @@ class PatchDataset(Dataset[Batch]):
     """Windows of training cases, augmented; for a refiner with coarse masks as it will meet them.
 
     A case's own coarse mask (predicted by a network that never saw it, or made by somebody else) is mixed with
-    corruptions of the reference, and half of all coarse masks are hardened to one-hot.
+    corruptions of the reference (of all raters, averaged), and half of all coarse masks are hardened to one-hot.
 
     Args:
         cases: with references.
@@ -139,17 +139,13 @@ class PatchDataset(Dataset[Batch]):
         coarse = None
         if self.corruption is not None and case.coarse is not None and rng.random() >= self.corrupted:
             coarse = self._resample(torch.from_numpy(case.read_coarse(flat)[:, 0])).numpy()
-        spoilt = self.corruption is not None and case.raters is not None and coarse is None
-        if spoilt:  # a coarse mask made from the rater to be met would give that rater away
-            other = self._resample_labels(raters[rng.integers(len(raters))][0])
-            coarse = (other == np.arange(self.classes)[:, None, None]).astype(np.float32)
+        if self.corruption is not None and case.raters is not None and coarse is None:
+            # of all raters, as a segmenter sees them: made from the rater to be met, it would give that rater away
+            drawn = [self.corruption(rng, self._resample_labels(rater[0]), self.classes) for rater in raters]
+            coarse = np.stack(drawn).mean(axis=0)
         arrays = (image.numpy(), valid.numpy(), target, coarse)
         if self.augment is not None:
             arrays = self.augment(rng, *arrays)  # type: ignore[assignment]
-        if spoilt and self.corruption is not None and arrays[3] is not None:
-            known = arrays[3].sum(0) > 0.5
-            labels = np.where(known, arrays[3].argmax(0), IGNORE).astype(np.uint8)
-            arrays = (*arrays[:3], self.corruption(rng, labels, self.classes))
         return self._batch(rng, case, *arrays)
 
     def _batch(
