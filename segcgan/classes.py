@@ -64,5 +64,6 @@ def to_indices(raw: Array, values: list[list[int]], where: str) -> Array:
         unknown = sorted({int(value) for value in np.unique(raw[~known])})[:5]
         listed = ", ".join(str(members) for members in values)
         msg = f"{where}: label values {unknown} belong to no class (listed are {listed}); add them to data.classes"
+        msg += " (segcgan refine: name them with --labels)"
         raise SegcganError(msg)
     return indices

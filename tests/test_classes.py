@@ -33,7 +33,8 @@ def test_unknown_values_are_named():
     with pytest.raises(SegcganError) as error:
         to_indices(np.array([0, 7, 9, 7]), [[0], [1, 2]], "m.nii")
     assert str(error.value) == (
-        "m.nii: label values [7, 9] belong to no class (listed are [0], [1, 2]); add them to data.classes"
+        "m.nii: label values [7, 9] belong to no class (listed are [0], [1, 2]); add them to data.classes "
+        "(segcgan refine: name them with --labels)"
     )
 
 

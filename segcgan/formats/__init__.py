@@ -16,6 +16,7 @@ from types import ModuleType
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
+from segcgan.formats.folders import files_below
 
 ARCHIVED = ".npz#"  # in the address of a picture inside a NumPy archive, see :mod:`segcgan.formats.npz`
 READABLE = "DICOM, NIfTI, GeoTIFF, PNG or JPEG"
@@ -74,7 +75,7 @@ def sniff(path: Path) -> str | None:
 
 
 def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source], list[Rejected]]:
-    """Find the cases in a folder and its subfolders, by content and not by extension, sorted by path.
+    """Find the cases in a folder and all below it, through links as well, by content and not by extension, sorted.
 
     Hidden files and folders are passed over (among them are half-written files of a killed run), and so are text,
     vector and sidecar files; anything else that is no image is returned with the reason.
@@ -88,11 +89,10 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     """
     if not folder.exists():
         raise SegcganError(f"{folder} does not exist; give an image file or a folder of images")
-    root = folder.parent if folder.is_file() else folder
-    files = [folder]
+    root, files = folder.parent if folder.is_file() else folder, [folder]
+    passed = {path.resolve() for path in without}
     if folder.is_dir():
-        passed = {path.resolve() for path in without}
-        files = sorted(path for path in folder.rglob("*") if _may_be_case(path, root, passed))
+        files = sorted(path for path in files_below(folder) if _may_be_case(path, root, passed))
     sources: list[Source] = []
     rejected: list[Rejected] = []
     perhaps_dicom: list[Path] = []

@@ -31,6 +31,15 @@ def names(folder):
     return [source.name for source in discover(folder)[0]]
 
 
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    png(tmp_path / "elsewhere/b.png")
+    png(tmp_path / "in/a.png")
+    (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/circle").symlink_to(tmp_path / "in")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "in")
+    assert names(tmp_path / "in") == ["a", "b"]
+
+
 def test_content_decides(tmp_path):
     png(tmp_path / "a.dat", format="PNG")
     png(tmp_path / "b.png", format="JPEG")
