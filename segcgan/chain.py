@@ -44,9 +44,7 @@ class Chain:
 
     def __post_init__(self) -> None:
         """Lay the weights out as in training: the same sums."""
-        for part in (self.segmenter, self.refiner):
-            if part is not None:
-                part.to(memory_format=torch.channels_last)
+        lay_out(self.segmenter, self.refiner)
 
     @property
     def device(self) -> torch.device:
@@ -97,6 +95,13 @@ class Chain:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16 and has_bf16(self.device.type))
+
+
+def lay_out(*networks: nn.Module | None) -> None:
+    """Put the weights of networks into channels-last memory: up to a third faster, other sums in the last digits."""
+    for network in networks:
+        if network is not None:
+            network.to(memory_format=torch.channels_last)
 
 
 def has_bf16(device: str) -> bool:
