@@ -73,7 +73,7 @@ class Plan:
 
 
 def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: Windows) -> Plan:
-    """Lay out windows, strips and refiner tiles for a case."""
+    """Lay out windows, strips and refiner tiles for a case: one tile alone if it is no larger than a tile with halo."""
     size = sampling.extent(case)
     axis, length = slow_axis(case), case.shape[slow_axis(case)]
     starts = [window_starts(n, w, windows.overlap) for n, w in zip(case.shape[1:], size, strict=True)]
@@ -89,6 +89,9 @@ def make_plan(case: Case, sampling: Sampling, refiner: Refiner | None, windows: 
     else:
         halo = round_up(0 if refiner is None or refiner.reach is None else refiner.reach, stride)
         height, width = (round_up(min(n, p), stride) for n, p in zip(needed, sampling.patch, strict=True))
+        alone = [round_up(n, stride) for n in needed]
+        if math.prod(alone) <= (height + 2 * halo) * (width + 2 * halo):  # one tile, no seam: nothing to surround
+            halo, (height, width) = 0, alone
     tile = (max(1, round(height * scale[0])), max(1, round(width * scale[1])))
     across = case.shape[2] if axis == 1 else case.shape[1] * case.shape[2]
     step = length if windows.strip is None else max(1, windows.strip // across)

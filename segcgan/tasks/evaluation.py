@@ -39,6 +39,14 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         said = ", ".join(f"{name} {value:.2f}" for name, value in task.temperatures.items())
         log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said)
     cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
+    if cli.trainer.global_rank == 0:
+        for variant, name in never_found(task.board.rows):
+            log.warning(
+                "the %s masks of validation cases never show %s, which the references do: the training failed, or was "
+                "too short; lower model.lr, or train for more epochs",
+                variant,
+                name,
+            )
     if task.gate is not None and task.refiner is not None:
         said = task.gate.fit(list(task.board.units.values()))
         log.info("gate: %s", said)
@@ -51,6 +59,18 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         _merge_metrics(run)
         _publish(cli, run, "val")
         run.finish("chain", at=time.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def never_found(rows: list[Row]) -> list[tuple[str, str]]:
+    """Return (variant, class) of what references show in some case and masks in none: training collapsed."""
+    shown: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        shown.setdefault((row.variant, row.class_name), []).append(row)
+    return [
+        key
+        for key, found in shown.items()
+        if any(row.voxels_reference for row in found) and not any(row.voxels_prediction for row in found)
+    ]
 
 
 def evaluate(args: list[str], run: Run, split: str) -> Table:

@@ -168,7 +168,7 @@ class SegmentationTask(pl.LightningModule):
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
         loss = torch.stack([value.float() for value in terms.values()]).sum()
         if not torch.isfinite(loss):
-            parts = ", ".join(f"{name} = {float(value):.3g}" for name, value in terms.items())
+            parts = ", ".join(f"{name} = {float(value.detach()):.3g}" for name, value in terms.items())
             raise SegcganError(f"the loss is not finite at epoch {self.current_epoch} ({parts}); lower model.lr")
         return loss
 

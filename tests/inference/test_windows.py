@@ -40,7 +40,15 @@ def test_tiles_are_divisible_by_the_stride_also_where_images_are_resampled(case,
     refiner = chain(refiner="residual").refiner
     plan = make_plan(case(shape), chain(patch=(18, 22), spacing=spacing).sampling, refiner, Windows())
     assert all(n % refiner.stride == 0 for n in (*plan.network_core, plan.network_halo))
-    assert plan.network_halo >= refiner.reach
+    alone = all(core >= n for core, n in zip(plan.core, shape[1:], strict=True))
+    assert plan.network_halo >= refiner.reach or (alone and plan.network_halo == 0)
+
+
+@pytest.mark.parametrize(("shape", "tile"), [((1, 16, 12), (16, 12)), ((2, 33, 20), (34, 20)), ((1, 80, 40), None)])
+def test_what_is_no_larger_than_a_tile_with_halo_is_one_tile_without(case, chain, shape, tile):
+    refiner = chain(refiner="residual").refiner
+    plan = make_plan(case(shape), chain(patch=(16, 20)).sampling, refiner, Windows(strip=1))
+    assert (refiner.stride, plan.core, plan.network_halo) == (2, tile or (16, 20), 0 if tile else 10)
 
 
 def test_gaussian_is_symmetric_and_never_0():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from segcgan.cli import main
 from segcgan.errors import SegcganError
 from segcgan.runs import Run, load
 from segcgan.tasks.plan import _compare_banks
+from segcgan.tasks.scoring import Scoreboard
 from tests.tasks.conftest import interrupted
 
 
@@ -118,3 +120,15 @@ def test_coarse_masks_much_worse_than_those_met_later_are_told(held_out, warned,
     _compare_banks({"fold-0": {"dice": held_out, "cases": 3}, "segmenter": {"dice": 0.9, "cases": 2}})
     said = f"learns from coarse masks of Dice {held_out:.3f} but meets 0.900 on validation cases"
     assert (said in caplog.text) == warned
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_training_that_finds_nothing_is_told(tiny: Path, size: int, monkeypatch, capsys) -> None:
+    def gather(self) -> None:  # what a collapsed network would have scored
+        self.rows = [replace(row, voxels_prediction=size * row.voxels_prediction) for row in self.rows]
+
+    monkeypatch.setattr(Scoreboard, "gather", gather)
+    quick = ["--plan.folds=0", "--plan.segmenter_epochs=4", "--plan.refiner_epochs=0", "--model.lr=0.01"]
+    assert main(["fit", "--config", str(tiny), *quick]) == 0
+    said = "the coarse masks of validation cases never show disc, which the references do"
+    assert (said in capsys.readouterr().err) == (not size)
