@@ -118,6 +118,9 @@ def _panel(axis: Any, title: str, series: Series) -> None:
     sizes = [value for points in series.values() for _, value in points]
     if min(sizes) > 0 and max(sizes) > 30 * min(sizes):
         axis.set_yscale("log")
+    epochs = [epoch + 1 for points in series.values() for epoch, _ in points]
+    if min(epochs) == max(epochs):  # matplotlib would show fractions of the one epoch
+        axis.set_xlim(epochs[0] - 1, epochs[0] + 1)
     axis.xaxis.get_major_locator().set_params(integer=True)
 
 

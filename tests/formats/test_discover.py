@@ -37,6 +37,9 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/circle").symlink_to(tmp_path / "in")
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "in")
+    (tmp_path / "in/up").symlink_to(tmp_path.parent)
+    (tmp_path / "elsewhere/up").symlink_to(tmp_path)
+    png(tmp_path / "not asked for.png")
     assert names(tmp_path / "in") == ["a", "b"]
 
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from segcgan.errors import SegcganError
-from segcgan.report.curves import curves, is_loss, read_series, spread
+from segcgan.report.curves import _panel, curves, is_loss, read_series, spread
 
 CSV = """epoch,step,train/loss_step,train/loss_epoch,train/kl,val/loss,val/score,val/hd95,lr
 0,0,9,,4,,,,0.1
@@ -51,6 +51,14 @@ def test_a_stage_without_scores_is_drawn_and_a_run_without_curves_is_an_error(tm
         curves({"segmenter": path})
     with pytest.raises(SegcganError, match="a run without stages: no columns"):
         curves({})
+
+
+def test_a_single_epoch_is_marked_by_whole_numbers():
+    from matplotlib.figure import Figure
+
+    axis = Figure().subplots()
+    _panel(axis, "refiner: validation scores", {"score": [(15, 0.5)], "dice": [(15, 0.6)]})
+    assert [tick for tick in axis.get_xticks() if 14 < tick < 18] == [15, 16, 17]
 
 
 def test_labels_are_spread_in_order():
