@@ -63,14 +63,8 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
 
 def never_found(rows: list[Row]) -> list[tuple[str, str]]:
     """Return (variant, class) of what references show in some case and masks in none: training collapsed."""
-    shown: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        shown.setdefault((row.variant, row.class_name), []).append(row)
-    return [
-        key
-        for key, found in shown.items()
-        if any(row.voxels_reference for row in found) and not any(row.voxels_prediction for row in found)
-    ]
+    shown = {(row.variant, row.class_name) for row in rows if row.voxels_reference}
+    return sorted(shown - {(row.variant, row.class_name) for row in rows if row.voxels_prediction})
 
 
 def evaluate(args: list[str], run: Run, split: str) -> Table:

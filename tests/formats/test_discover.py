@@ -2,6 +2,7 @@ import csv
 import gzip
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -31,7 +32,7 @@ def names(folder):
     return [source.name for source in discover(folder)[0]]
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path):
+def test_links_are_followed_but_not_in_circles(tmp_path, monkeypatch):
     png(tmp_path / "elsewhere/b.png")
     png(tmp_path / "in/a.png")
     (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
@@ -41,6 +42,8 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "elsewhere/up").symlink_to(tmp_path)
     png(tmp_path / "not asked for.png")
     assert names(tmp_path / "in") == ["a", "b"]
+    monkeypatch.chdir(tmp_path / "in")
+    assert names(Path()) == ["a", "b"]
 
 
 def test_content_decides(tmp_path):
@@ -129,6 +132,7 @@ def test_a_picture_is_opened_without_torch_gdal_or_pydicom(tmp_path):
     path = png(tmp_path / "a.png")
     code = f"""
 import sys
+from pathlib import Path
 from pathlib import Path
 from segcgan.formats import open_case
 case = open_case(Path({str(path)!r}))

@@ -61,7 +61,8 @@ def test_streamed_equals_whole_in_memory(case, chain, name, refiner):
     for strip in (1, 700):
         streamed = run(one, made, strip, samples=3)
         assert len(streamed.plan.strips) > 1 or one.shape == (1, 9, 5)
-        alike(whole, streamed)
+        # a batch holds more slices of one tile each in memory than in strips: sums differ in the last digits
+        (alike if one.shape[0] > 1 and not whole.plan.network_halo else same)(whole, streamed)
         assert streamed.seam == pytest.approx(whole.seam, nan_ok=True)
     if refiner == "residual":
         assert (whole.read("coarse", one.whole) != whole.read("refined", one.whole)).any()
@@ -88,16 +89,17 @@ def test_noise_of_a_block_of_a_case_lines_up_with_the_stride(case, chain):
 
 @pytest.mark.parametrize(
     ("shape", "hole"),
-    [((1, 90, 66), None), ((2, 60, 66), None), ((1, 90, 66), (slice(0, 1), slice(20, 37), slice(10, 29)))],
+    [((1, 90, 66), None), ((2, 90, 66), None), ((1, 90, 66), (slice(0, 1), slice(20, 37), slice(10, 29)))],
 )
 def test_finite_reach_has_no_seams(case, chain, with_coarse, shape, hole):
-    """Whatever the size of the tiles."""
+    """Against tiles over the whole width, whatever the size of the tiles."""
     one = with_coarse(case(shape, hole=hole))
-    huge = run(one, chain(patch=(28, 40), refiner="residual", segmenter=None))
-    assert huge.plan.core == (28, 40)
+    huge = run(one, chain(patch=(40, 96), refiner="residual", segmenter=None))
+    assert huge.plan.core == (40, 66)
     for patch in ((16, 16), (10, 30), (24, 12)):
         tiled = run(one, chain(patch=patch, refiner="residual", segmenter=None), 1)
         assert tiled.plan.core == patch
+        assert tiled.plan.core[1] < 66
         alike(tiled, huge)
 
 
