@@ -133,7 +133,6 @@ def test_a_picture_is_opened_without_torch_gdal_or_pydicom(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from pathlib import Path
 from segcgan.formats import open_case
 case = open_case(Path({str(path)!r}))
 case.read(case.whole)
