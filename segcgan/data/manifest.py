@@ -27,6 +27,7 @@ log = logging.getLogger("segcgan")
 
 COLUMNS = ("case", "image", "mask", "labels", "group", "split", "window", "coarse")
 SPLITS = ("train", "val", "calibrate", "test")
+_SHOWN = 20  # refused cases named in one message
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def pair_by_stem(root: Path) -> list[Row]:
         SegcganError: nothing found, or an image without a mask.
     """
     parts = [(split, root / split) for split in SPLITS if (root / split / "images").is_dir()] or [("", root)]
-    rows = []
+    rows, refused = [], []
     for split, folder in parts:
         if not (folder / "images").is_dir():
             raise SegcganError(f"{root}: expected folders 'images' and 'masks' (or a data.manifest); found neither")
@@ -104,8 +105,10 @@ def pair_by_stem(root: Path) -> list[Row]:
         for source in sources:
             found = masks.get(source.name) or masks.get(stem_of(source.path))
             if not found:
-                raise SegcganError(f"{source.path}: no mask named {source.name}.* in {folder / 'masks'}")
+                refused.append(f"{source.path}: no mask named {source.name}.* in {folder / 'masks'}")
+                continue
             rows.append(Row(source.path, case=source.name, mask=found[-1], split=split))
+    _refuse(refused, len(refused) + len(rows))
     if not rows:
         raise SegcganError(f"{root}: no readable image in {' or '.join(str(p / 'images') for _, p in parts)}")
     return rows
@@ -132,34 +135,58 @@ def open_rows(
         spacing: (slice, row, column) for files that know none (PNG, rasters without CRS).
         unit: of ``spacing``.
         orientation: "canonical" or "acquired", as in :func:`segcgan.formats.open_case`.
+
+    Raises:
+        SegcganError: two cases of one name, or some cannot be opened; all of these are named.
     """
-    cases: list[Case] = []
-    names: set[str] = set()
+    cases: dict[str, Case] = {}
+    refused: list[str] = []
     for row in rows:
-        case = open_case(row.image, orientation)
-        if spacing is not None and case.geometry.unit == "px":
-            z, y, x = spacing
-            case.geometry = replace(case.geometry, spacing=(z, y, x), unit=unit)
-        if row.mask is not None:
-            read = open_labels(row.mask, case)
-            if bits := rater_bits(row.labels, classes, row.mask):
-                case.raters, case.reference = Raters(read, *bits), Majority(Raters(read, *bits))
-            else:
-                case.reference = ClassIndices(read, label_values(row.labels, classes, row.mask), str(row.mask))
-        if row.coarse is not None:
-            said = "" if case.raters is not None else row.labels  # bits of raters say nothing of one mask
-            case.coarse = open_coarse(row.coarse, case, classes, said)
-        case.group, case.split = row.group or case.group or case.name, row.split
-        if row.window:
-            case = case.part(parse_window(row.window, case), row.case or case.name)
-        case.name = row.case or case.name
-        if "/" in case.name or "\\" in case.name:
-            raise SegcganError(f"case {case.name!r} names files, so it must not contain / or \\; rename it")
-        if case.name in names:
+        try:
+            case = _open_row(row, classes, spacing, unit, orientation)
+        except SegcganError as error:
+            refused.append(str(error))
+            continue
+        if case.name in cases:
             raise SegcganError(f"two cases are called {case.name!r}; give them different names in column 'case'")
-        names.add(case.name)
-        cases.append(case)
-    return cases
+        cases[case.name] = case
+    _refuse(refused, len(rows))
+    return list(cases.values())
+
+
+def _refuse(reasons: list[str], total: int) -> None:
+    """Say all that is wrong at once: who mends one file wants to know of the others as well."""
+    if len(reasons) == 1:
+        raise SegcganError(reasons[0])
+    if reasons:
+        more = [f"and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else []
+        head = f"{len(reasons)} of {total} cases cannot be used; mend them or take them out:"
+        raise SegcganError("\n  ".join([head, *reasons[:_SHOWN], *more]))
+
+
+def _open_row(
+    row: Row, classes: list[ClassSpec], spacing: list[float] | None, unit: str, orientation: str
+) -> Case:
+    case = open_case(row.image, orientation)
+    if spacing is not None and case.geometry.unit == "px":
+        z, y, x = spacing
+        case.geometry = replace(case.geometry, spacing=(z, y, x), unit=unit)
+    if row.mask is not None:
+        read = open_labels(row.mask, case)
+        if bits := rater_bits(row.labels, classes, row.mask):
+            case.raters, case.reference = Raters(read, *bits), Majority(Raters(read, *bits))
+        else:
+            case.reference = ClassIndices(read, label_values(row.labels, classes, row.mask), str(row.mask))
+    if row.coarse is not None:
+        said = "" if case.raters is not None else row.labels  # bits of raters say nothing of one mask
+        case.coarse = open_coarse(row.coarse, case, classes, said)
+    case.group, case.split = row.group or case.group or case.name, row.split
+    if row.window:
+        case = case.part(parse_window(row.window, case), row.case or case.name)
+    case.name = row.case or case.name
+    if "/" in case.name or "\\" in case.name:
+        raise SegcganError(f"case {case.name!r} names files, so it must not contain / or \\; rename it")
+    return case
 
 
 def open_coarse(path: Path, case: Case, classes: list[ClassSpec], labels: str = "") -> Callable[[Window], Array]:

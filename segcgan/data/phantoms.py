@@ -11,6 +11,7 @@ from segcgan.data.phantom_scene import scene_files
 from segcgan.errors import SegcganError, nearest
 
 KINDS = {"ct": ct_files, "scene": scene_files}
+_PREFIXES = ("phantom_", "scene_")  # of all their files, also of a writing that was stopped
 
 
 def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
@@ -27,7 +28,7 @@ def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
         seed: of all randomness.
 
     Raises:
-        SegcganError: the kind is unknown, ``cases`` is not positive, or the folder holds other phantoms.
+        SegcganError: the kind is unknown, ``cases`` is not positive, or the folder holds other phantoms or images.
     """
     if kind not in KINDS:
         raise SegcganError(f"there are no phantoms of kind {kind!r}{nearest(kind, KINDS)}")
@@ -41,6 +42,13 @@ def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
                 f"{folder} holds the phantoms {held}, not {asked}; choose another folder or delete it"
             )
         return
+    for name in ("images", "masks"):
+        for path in sorted((folder / name).glob("[!.]*")):
+            if not path.name.startswith(_PREFIXES):
+                raise SegcganError(
+                    f"{path} is no phantom, and phantoms are not written between other images; choose another "
+                    f"folder, or for your own images say --data.images.phantoms null"
+                )
     for index in range(cases):
         for name, content in KINDS[kind](np.random.default_rng((seed, index)), index).items():
             _write(folder / name, content)

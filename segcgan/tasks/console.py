@@ -48,10 +48,8 @@ class EpochLines(Callback):
         if trainer.global_rank:
             return
         values: dict[str, Any] = trainer.callback_metrics
-        shown = [
-            f"{key.removeprefix('train/')} {float(values[key]):.4f}"
-            for key in ("train/loss", "val/score")
-            if key in values
-        ]
+        every = trainer.check_val_every_n_epoch or 1
+        keys = ["train/loss"] + ["val/score"] * ((trainer.current_epoch + 1) % every == 0)  # else it is an old one
+        shown = [f"{key.removeprefix('train/')} {float(values[key]):.4f}" for key in keys if key in values]
         place = f"{getattr(pl_module, 'stage', 'fit')} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         log.info("%s: %s (%.1f s)", place, ", ".join(shown), time.perf_counter() - self._begin)

@@ -1,5 +1,8 @@
 """Manifests and pairing by stem, on small files of every kind."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -286,3 +289,30 @@ def test_column_group_overrules_a_collapsed_patient_id(anonymised):
     images = [row.image.relative_to(anonymised) for row in pair_by_stem(anonymised)]
     rows = read(anonymised, "image,group,case", f"{images[0]},p0,zero", f"{images[1]},p1,one")
     assert [(case.name, case.group) for case in open_all(rows)] == [("zero", "p0"), ("one", "p1")]
+
+
+def test_all_that_cannot_be_used_is_named_at_once(folder):
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:40])
+    with pytest.raises(SegcganError) as error:
+        open_all(read(folder, "image", "a.png", "a_mask.png", "b.png"))
+    head, first, second = str(error.value).split("\n")
+    assert head == "2 of 3 cases cannot be used; mend them or take them out:"
+    assert f"{folder / 'a.png'} cannot be read" in first
+    assert f"{folder / 'b.png'} cannot be read" in second
+    with pytest.raises(SegcganError) as error:
+        open_all(read(folder, "image", *["a.png"] * 25))
+    assert str(error.value).splitlines()[-1] == "  and 5 more"
+
+
+def test_all_images_without_a_mask_are_named_at_once(folder, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    for name in ("x", "y", "z"):
+        shutil.copy(folder / "a.png", tmp_path / "images" / f"{name}.png")
+    shutil.copy(folder / "a_mask.png", tmp_path / "masks" / "y.png")
+    with pytest.raises(SegcganError) as error:
+        pair_by_stem(tmp_path)
+    head, *lines = str(error.value).split("\n")
+    assert head.startswith("2 of 3 cases cannot be used")
+    assert [Path(line.split(":")[0].strip()).name for line in lines] == ["x.png", "z.png"]

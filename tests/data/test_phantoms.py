@@ -131,3 +131,16 @@ def test_errors_name_the_value_and_the_cure(tmp_path):
     (tmp_path / "phantoms.json").write_text('{"kind": "ct", "cases": 4, "seed": 0}')
     with pytest.raises(SegcganError, match=r"holds the phantoms .*'cases': 4.*choose another folder or delete it"):
         write_phantoms(tmp_path, "ct", 1)
+
+
+def test_phantoms_are_not_written_between_the_images_of_somebody(tmp_path):
+    (tmp_path / "images").mkdir()
+    mine = tmp_path / "images" / "mine.tif"
+    mine.write_bytes(b"mine")
+    with pytest.raises(SegcganError) as error:
+        write_phantoms(tmp_path, "scene", 1)
+    assert str(error.value) == (
+        f"{mine} is no phantom, and phantoms are not written between other images; choose another folder, "
+        "or for your own images say --data.images.phantoms null"
+    )
+    assert list(contents(tmp_path)) == [mine.relative_to(tmp_path)]
