@@ -116,7 +116,6 @@ def _refine(words: list[str]) -> int:
     )
     parser.add_argument("-c", "--coarse", type=Path, required=True, help="folder of the masks to refine")
     parser.add_argument("--labels", default="", help='label values of classes, e.g. "liver=5|6;tumour=2"')
-    parser.add_argument("--no-gate", action="store_true", help="keep every refined mask")
     return _masks(parser.parse_args(words), "refined")
 
 
@@ -131,6 +130,7 @@ def _folder_parser(verb: str, description: str) -> "_Parser":
     parser.add_argument("--samples", type=_positive, default=8, help="masks drawn by a stochastic refiner")
     parser.add_argument("--strip", type=_positive, default=2**22, help="pixels in memory at a time")
     parser.add_argument("--uncertainty", action="store_true", help="also write <stem>_uncertainty.*: entropy, 0 to 1")
+    parser.add_argument("--no-gate", action="store_true", help="keep every refined mask")
     parser.add_argument("--overwrite", action="store_true", help="do again what is already there")
     return parser
 

@@ -303,8 +303,29 @@ def test_refine_asks_the_gate_unless_told_not_to(tmp_path, model, more, mask):
     scene(tmp_path / "masks/a.tif")
     words = ["refine", "-i", tmp_path / "in", "-c", tmp_path / "masks", "-o", tmp_path / "out", "-m", model]
     assert main([*map(str, words), "--labels", "ground=*", *more]) == 0
-    with (tmp_path / "out/predictions.csv").open() as stream:
-        assert [row["mask"] for row in csv.DictReader(stream)] == [mask]
+    assert [row["mask"] for row in table(tmp_path / "out")] == [mask]
+
+
+def test_predict_asks_the_gate_unless_told_not_to(tmp_path, model):
+    """With another wish the same output folder is done again."""
+    from segcgan.gates import AgreementGate
+    from segcgan.runs import Run, load, save_chain
+
+    specs = json.loads((model / "chain.json").read_text())
+    specs["gate"] = {"class_path": "segcgan.gates.AgreementGate", "init_args": {}}
+    save_chain(Run(model.resolve()), replace(load(model), gate=AgreementGate()), specs)
+    scene(tmp_path / "in/a.tif")
+    words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(model)]
+    for more, mask in (([], "coarse"), (["--no-gate"], "refined"), ([], "coarse")):
+        assert main([*words, *more]) == 0
+        (row,) = table(tmp_path / "out")
+        assert row["mask"] == mask
+        assert "done before" not in row["reason"]
+
+
+def table(folder):
+    with (folder / "predictions.csv").open() as stream:
+        return list(csv.DictReader(stream))
 
 
 def test_predict_writes_uncertainty_if_asked(capsys, tmp_path, model):

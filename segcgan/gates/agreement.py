@@ -1,5 +1,6 @@
 """Keep a refined mask only where it agrees with the coarse one about as well as harmless refinements did."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,33 +11,40 @@ from torch import Tensor
 from segcgan.case import Array
 from segcgan.errors import SegcganError
 from segcgan.gates.base import Gate, Unit
+from segcgan.metrics.comparison import upper_bound
 from segcgan.metrics.objects import HARM
 
 _CLOSED = 2.0  # no Dice reaches it
+_LEVELS = 4  # thresholds tried: each costs certainty, as the best of many is partly luck
 
 
 class AgreementGate(Gate):
     """Accepts a case when Dice(coarse, refined) reaches a threshold.
 
-    The threshold is the one with the largest mean gain on validation cases among those that harm at most ``max_harm``
-    of the accepted cases and whose gain is beyond chance: the lower bound of Student's t for the mean gain of the
-    accepted cases is above 0. If there is none the gate stays shut and every coarse mask is kept. That agreement tells
-    good corrections from bad is known from mask autoencoders (Larrazabal et al., TMI 2020).
+    Of the validation cases that the refiner changed, the threshold lets through the most agreeing quarter, half, three
+    quarters, or all: whichever gains most on average among those that are safe. Safe means, with ``confidence`` that
+    holds for the four together (Bonferroni): the upper bound of the share of harmed cases (Clopper & Pearson 1934) is
+    at most ``max_harm``, and the lower bound of the mean gain (Student's t) is above 0. If none is, the gate stays shut
+    and every coarse mask is kept. Both take cases for independent. That agreement tells good corrections from bad is
+    known from mask autoencoders (Larrazabal et al., TMI 2020); limits that hold for further cases are those of
+    selective prediction (Geifman & El-Yaniv, NeurIPS 2017).
 
     Args:
-        max_harm: largest share of accepted validation cases whose IoU may fall by more than 0.02.
-        confidence: one-sided, of the lower bound; it takes cases for independent and is not corrected for the number of
-            thresholds. One case bounds nothing. 0 = any gain will do.
+        max_harm: largest share of accepted cases whose IoU may fall by more than 0.02. 29 cases without harm are the
+            fewest that show 0.1, 59 show 0.05.
+        confidence: one-sided. 0 = the shares and gains counted on validation cases will do, whatever they promise.
     """
 
     threshold: Tensor
 
-    def __init__(self, max_harm: float = 0.05, confidence: float = 0.95) -> None:
+    def __init__(self, max_harm: float = 0.1, confidence: float = 0.95) -> None:
         super().__init__()
         if not 0 <= max_harm <= 1:
             raise SegcganError(f"gate max_harm is {max_harm}; it is a share and must lie between 0 and 1")
         if not 0 <= confidence < 1:
             raise SegcganError(f"gate confidence is {confidence}; it must be at least 0 and below 1")
+        if confidence and not max_harm:
+            raise SegcganError("gate max_harm is 0, which no number of cases shows; give more, or confidence 0")
         self.max_harm, self.confidence = max_harm, confidence
         self.register_buffer("threshold", torch.tensor(_CLOSED, dtype=torch.float64))
 
@@ -62,31 +70,52 @@ class AgreementGate(Gate):
         agreement = np.array([_agreement(unit.evidence) for unit in units])
         gain = np.nan_to_num([unit.gain for unit in units])
         harmed = np.nan_to_num([unit.change for unit in units]) < -HARM
-        best, chosen = 0.0, _CLOSED
-        for threshold in np.unique(agreement)[::-1]:
-            accepted = agreement >= threshold
+        changed = np.sort(agreement[agreement < 1])[::-1]
+        self.threshold.fill_(_CLOSED)
+        sure = f" ({self.confidence:.0%})" if self.confidence else ""
+        if len(changed) < self.fewest:
+            return (
+                f"{len(changed)} of {len(units)} validation cases were changed, and it takes {self.fewest} or more to "
+                f"show that at most {self.max_harm:.0%} are harmed{sure}: the gate is shut"
+            )
+        levels = np.unique([math.ceil(len(changed) * (k + 1) / _LEVELS) for k in range(_LEVELS)])
+        levels = levels[levels >= self.fewest]
+        confidence = 1 - (1 - self.confidence) / len(levels) if self.confidence else 0.0
+        best = 0.0
+        for threshold in changed[levels - 1]:
+            accepted = (agreement >= threshold) & (agreement < 1)  # equal masks show nothing
             mean_gain = float((gain * accepted).mean())
-            if mean_gain > best and harmed[accepted].mean() <= self.max_harm and self._certain(gain[accepted]):
-                best, chosen = mean_gain, float(threshold)
-        self.threshold.fill_(chosen)
+            if mean_gain > best and self._safe(gain[accepted], harmed[accepted], confidence):
+                best = mean_gain
+                self.threshold.fill_(float(threshold))
+        chosen = float(self.threshold)
         if chosen == _CLOSED:
-            allowed = f"with at most {self.max_harm:.0%} of the accepted harmed"
-            beyond = f" beyond chance ({self.confidence:.0%})" if self.confidence else ""
-            return f"no threshold gains{beyond} on the {len(units)} validation cases {allowed}: the gate is shut"
+            return (
+                f"no threshold surely gains on the {len(units)} validation cases and harms at most {self.max_harm:.0%} "
+                f"of the accepted{sure}: the gate is shut"
+            )
         accepted = agreement >= chosen
         return (
             f"accepts an agreement ≥ {chosen:.3f}: {accepted.sum()} of {len(units)} validation cases, "
             f"{int(harmed[accepted].sum())} of them harmed (IoU down by more than {HARM})"
         )
 
-    def _certain(self, gains: Array) -> bool:
-        """Tell whether the mean is above 0 by more than chance."""
+    @property
+    def fewest(self) -> int:
+        """The number of changed cases below which no threshold can be shown to be safe."""
         if not self.confidence:
-            return True
-        if gains.size < 2:
+            return 1
+        alone = math.log(1 - self.confidence) / math.log(1 - self.max_harm) if self.max_harm < 1 else 0
+        return max(2, math.ceil(alone))  # one gain has no spread
+
+    def _safe(self, gains: Array, harmed: Array, confidence: float) -> bool:
+        """Tell whether the share of harmed is at most ``max_harm`` and the mean gain above 0, by more than chance."""
+        if not confidence:
+            return bool(harmed.mean() <= self.max_harm)
+        if upper_bound(int(harmed.sum()), len(harmed), confidence) > self.max_harm:
             return False
         error = gains.std(ddof=1) / np.sqrt(gains.size)
-        return bool(gains.mean() > float(stdtrit(gains.size - 1, self.confidence)) * error)
+        return bool(gains.mean() > float(stdtrit(gains.size - 1, confidence)) * error)
 
 
 def _agreement(evidence: Array) -> float:

@@ -29,9 +29,11 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
     """
     run = Run.find(chosen.model)
     chain = load(run.folder, device(chosen.device))
+    if chosen.no_gate:
+        chain = replace(chain, gate=None)
     coarse = None
     if chosen.coarse is not None:
-        coarse, chain = ForeignMasks(chosen.coarse, chosen.labels), _for_foreign(chain, run, chosen.no_gate)
+        coarse, chain = ForeignMasks(chosen.coarse, chosen.labels), _for_foreign(chain, run)
         label_values(chosen.labels, chain.classes, Path("--labels"))  # a slip is told once, not for every case
     settings = json.loads((run.folder / "chain.json").read_text())
     terminal = sys.stderr.isatty()
@@ -63,11 +65,11 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
         )
 
 
-def _for_foreign(chain: Chain, run: Run, no_gate: bool) -> Chain:
+def _for_foreign(chain: Chain, run: Run) -> Chain:
     if chain.refiner is None:
         raise SegcganError(f"{run.folder} has no refiner; train one with plan.refiner_epochs above 0")
     warmth = {name: value for name, value in chain.temperatures.items() if name != "coarse"}  # that of its own masks
-    return replace(chain, segmenter=None, gate=None if no_gate else chain.gate, temperatures=warmth)
+    return replace(chain, segmenter=None, temperatures=warmth)
 
 
 def device(name: str) -> str:

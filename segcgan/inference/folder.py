@@ -197,10 +197,10 @@ def write_table(path: Path, rows: list[Prediction]) -> None:
 
 def _tag(found: Source, chain: Chain, wish: Wish, coarse: ForeignMasks | None) -> str:
     files = list(found.files or (found.path,))
-    more: list[Any] = []
+    more: list[Any] = [chain.gate is not None]
     if coarse is not None:
         files += coarse.files(found)
-        more = [coarse.labels, chain.gate is not None]
+        more.append(coarse.labels)
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     content = json.dumps([chain.tag, wish.samples, wish.seed, wish.windows.overlap, wish.uncertainty, states, *more])
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import betaincinv
 
 from segcgan.case import Array
 from segcgan.errors import SegcganError
@@ -220,11 +221,9 @@ def tally(changes: Sequence[float]) -> Tally:
     return Tally(len(known), int((known > 0).sum()), int((known < 0).sum()), harmed, upper_bound(harmed, len(known)))
 
 
-def upper_bound(count: int, total: int) -> float:
-    """Return the one-sided upper 95 % bound of a share (Clopper & Pearson 1934); 1 when nothing was seen."""
-    from scipy.stats import beta
-
-    return 1.0 if count >= total else float(beta.ppf(0.95, count + 1, total - count))
+def upper_bound(count: int, total: int, confidence: float = 0.95) -> float:
+    """Return the one-sided upper bound of a share (Clopper & Pearson 1934); 1 when nothing was seen."""
+    return 1.0 if count >= total else float(betaincinv(count + 1, total - count, confidence))
 
 
 def object_changes(

@@ -97,6 +97,12 @@ def test_holm_by_the_book():
 )
 def test_clopper_and_pearson(count, total, bound):
     assert upper_bound(count, total) == pytest.approx(bound, abs=1e-4)
+    assert upper_bound(count, total, 0.9) <= upper_bound(count, total)
+
+
+def test_clopper_and_pearson_of_another_confidence():
+    """None of n: the share under which that happens in no more than 1 - confidence of all draws."""
+    assert upper_bound(0, 22, 0.9) == pytest.approx(1 - 0.1 ** (1 / 22))
 
 
 def test_tally():
