@@ -76,6 +76,9 @@ def test_seeds_are_averaged_and_compared_and_kept_scores_give_the_same_table(mod
     gain = found["+ residual, gate"]["dice"]["minus segmenter"]
     assert (gain["mean"], gain["units"]) == (pytest.approx(0.01), 4)
     assert found["+ cGAN, no gate"]["boundary_iou"]["minus trained longer"]["mean"] == pytest.approx(-0.03)
+    for base in ("mean of two", "post-processed"):
+        ours, others = (found[name]["dice"]["mean"] for name in ("+ residual, no gate", base))
+        assert found["+ residual, no gate"]["dice"][f"minus {base}"]["mean"] == pytest.approx(ours - others)
     spreads = {name: row["ged2"]["mean"] for name, row in found.items() if "ged2" in row}
     names = ("segmenter", "segmenter, thresholds", "+ VAE, no gate", "+ VAE, gate")
     assert [spreads[name] for name in names] == [0.75, 0.5, 0.25, 0.5]
