@@ -292,13 +292,7 @@ def test_refine_corrects_masks_made_by_others(capsys, tmp_path, model):
 
 @pytest.mark.parametrize(("more", "mask"), [([], "coarse"), (["--no-gate"], "refined")])
 def test_refine_asks_the_gate_unless_told_not_to(tmp_path, model, more, mask):
-    from segcgan.gates import AgreementGate
-    from segcgan.runs import Run, load, save_chain
-
-    shut = replace(load(model), gate=AgreementGate())
-    specs = json.loads((model / "chain.json").read_text())
-    specs["gate"] = {"class_path": "segcgan.gates.AgreementGate", "init_args": {}}
-    save_chain(Run(model.resolve()), shut, specs)
+    with_shut_gate(model)
     scene(tmp_path / "in/a.tif")
     scene(tmp_path / "masks/a.tif")
     words = ["refine", "-i", tmp_path / "in", "-c", tmp_path / "masks", "-o", tmp_path / "out", "-m", model]
@@ -308,12 +302,7 @@ def test_refine_asks_the_gate_unless_told_not_to(tmp_path, model, more, mask):
 
 def test_predict_asks_the_gate_unless_told_not_to(tmp_path, model):
     """With another wish the same output folder is done again."""
-    from segcgan.gates import AgreementGate
-    from segcgan.runs import Run, load, save_chain
-
-    specs = json.loads((model / "chain.json").read_text())
-    specs["gate"] = {"class_path": "segcgan.gates.AgreementGate", "init_args": {}}
-    save_chain(Run(model.resolve()), replace(load(model), gate=AgreementGate()), specs)
+    with_shut_gate(model)
     scene(tmp_path / "in/a.tif")
     words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(model)]
     for more, mask in (([], "coarse"), (["--no-gate"], "refined"), ([], "coarse")):
@@ -321,6 +310,16 @@ def test_predict_asks_the_gate_unless_told_not_to(tmp_path, model):
         (row,) = table(tmp_path / "out")
         assert row["mask"] == mask
         assert "done before" not in row["reason"]
+
+
+def with_shut_gate(model):
+    from segcgan.gates import AgreementGate
+    from segcgan.runs import Run, load, save_chain
+
+    shut = replace(load(model), gate=AgreementGate())
+    specs = json.loads((model / "chain.json").read_text())
+    specs["gate"] = {"class_path": "segcgan.gates.AgreementGate", "init_args": {}}
+    save_chain(Run(model.resolve()), shut, specs)
 
 
 def table(folder):

@@ -47,7 +47,7 @@ def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
             if not path.name.startswith(_PREFIXES):
                 raise SegcganError(
                     f"{path} is no phantom, and phantoms are not written between other images; choose another "
-                    f"folder, or for your own images say --data.images.phantoms null"
+                    "folder, or for your own images say --data.images.phantoms null"
                 )
     for index in range(cases):
         for name, content in KINDS[kind](np.random.default_rng((seed, index)), index).items():

@@ -173,6 +173,15 @@ def test_one_harmed_of_thirty_is_too_many_and_of_sixty_is_not():
         assert decide(gate, 1.0)[0] is open_
 
 
+def test_one_case_proves_nothing_and_a_doubtful_threshold_leaves_a_certain_one():
+    assert decide(fitted(unit(0.9, 0.5), max_harm=1, confidence=0.95)[0], 1.0)[0] is False
+    certain = [unit(0.95 - k / 100, 0.02 + k / 1000) for k in range(3)]
+    doubtful = [unit(0.8, 0.9), unit(0.8, -0.3, 0.0), unit(0.8, 0.9)]
+    units = [*certain, *doubtful]
+    assert float(fitted(*units, max_harm=1, confidence=0.95)[0].threshold) == pytest.approx(0.93)
+    assert float(fitted(*units, max_harm=1)[0].threshold) == pytest.approx(0.8)
+
+
 def chance(gate_of, draw, repeats=300):
     """The share of draws of cases for which the gate opens."""
     rng = np.random.default_rng(0)
@@ -183,7 +192,7 @@ def test_seldom_opened_by_noise():
     def draw(rng):
         return [unit(0.9 - k / 1000, gain) for k, gain in enumerate(rng.normal(0, 0.02, 100))]
 
-    assert chance(lambda units: fitted(*units, max_harm=1, confidence=0.95)[0], draw) <= 0.09  # 5 % promised
+    assert 0 < chance(lambda units: fitted(*units, max_harm=1, confidence=0.95)[0], draw) <= 0.09  # 5 % promised
     assert chance(lambda units: fitted(*units, max_harm=1)[0], draw) > 0.5
 
 
