@@ -11,7 +11,6 @@ from segcgan.data.phantom_scene import scene_files
 from segcgan.errors import SegcganError, nearest
 
 KINDS = {"ct": ct_files, "scene": scene_files}
-_PREFIXES = ("phantom_", "scene_")  # of all their files, also of a writing that was stopped
 
 
 def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
@@ -22,7 +21,7 @@ def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
     EPSG:32636, nodata 0) and ``masks/scene_NN.geojson`` (building footprints in longitude and latitude).
 
     Args:
-        folder: made if missing; ``phantoms.json`` in it says what it holds, and is written last.
+        folder: made if missing; ``phantoms.json`` in it says what it holds, and whether all of it is written.
         kind: ``"ct"`` or ``"scene"``.
         cases: number of patients or scenes.
         seed: of all randomness.
@@ -37,18 +36,16 @@ def write_phantoms(folder: Path, kind: str, cases: int, seed: int = 0) -> None:
     stamp, asked = folder / "phantoms.json", {"kind": kind, "cases": cases, "seed": seed}
     if stamp.exists():
         held = json.loads(stamp.read_text(encoding="utf-8"))
-        if held != asked:
-            raise SegcganError(
-                f"{folder} holds the phantoms {held}, not {asked}; choose another folder or delete it"
-            )
-        return
-    for name in ("images", "masks"):
-        for path in sorted((folder / name).glob("[!.]*")):
-            if not path.name.startswith(_PREFIXES):
-                raise SegcganError(
-                    f"{path} is no phantom, and phantoms are not written between other images; choose another "
-                    "folder, or for your own images say --data.images.phantoms null"
-                )
+        if {name: held.get(name) for name in asked} != asked:
+            raise SegcganError(f"{folder} holds the phantoms {held}, not {asked}; choose another folder or delete it")
+        if held.get("complete", True):
+            return
+    elif found := next((path for name in ("images", "masks") for path in sorted((folder / name).glob("[!.]*"))), None):
+        raise SegcganError(
+            f"{found} is there, and phantoms are not written between other images; choose another folder, or for your "
+            "own images say --data.images.phantoms null"
+        )
+    _write(stamp, json.dumps(asked | {"complete": False}).encode())  # from here on the folder is that of phantoms
     for index in range(cases):
         for name, content in KINDS[kind](np.random.default_rng((seed, index)), index).items():
             _write(folder / name, content)

@@ -25,9 +25,9 @@ class AgreementGate(Gate):
     quarters, or all: whichever gains most on average among those that are safe. Safe means, with ``confidence`` that
     holds for the four together (Bonferroni): the upper bound of the share of harmed cases (Clopper & Pearson 1934) is
     at most ``max_harm``, and the lower bound of the mean gain (Student's t) is above 0. If none is, the gate stays shut
-    and every coarse mask is kept. Both take cases for independent. That agreement tells good corrections from bad is
-    known from mask autoencoders (Larrazabal et al., TMI 2020); limits that hold for further cases are those of
-    selective prediction (Geifman & El-Yaniv, NeurIPS 2017).
+    and every coarse mask is kept. Both take cases for independent. Limits that hold for further cases are those of
+    selective prediction (Geifman & El-Yaniv, NeurIPS 2017). Agreement tells, on the sets measured here, how large a
+    correction is rather than how good: a small one harms less.
 
     Args:
         max_harm: largest share of accepted cases whose IoU may fall by more than 0.02. 14 cases without harm are the

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from segcgan.data.phantoms import write_phantoms
+from segcgan.data.phantom_scene import scene_files
+from segcgan.data.phantoms import KINDS, write_phantoms
 from segcgan.errors import SegcganError
 
 
@@ -111,16 +112,31 @@ def test_same_seed_same_bytes(kind, tmp_path):
     assert not [path for path in one if path.suffix == ".part"]
 
 
-def test_a_finished_folder_is_left_alone_and_an_unfinished_one_is_finished(tmp_path):
+def test_a_finished_folder_is_left_alone(tmp_path):
     write_phantoms(tmp_path, "ct", 1)
-    whole = contents(tmp_path)
     mask = tmp_path / "masks" / "phantom_00.nii.gz"
     mask.write_bytes(b"mine")
     write_phantoms(tmp_path, "ct", 1)
     assert mask.read_bytes() == b"mine"
-    (tmp_path / "phantoms.json").unlink()
-    write_phantoms(tmp_path, "ct", 1)
-    assert contents(tmp_path) == whole
+
+
+def test_a_writing_that_was_stopped_is_finished(tmp_path, monkeypatch):
+    write_phantoms(tmp_path / "whole", "scene", 2)
+
+    def stopped(rng, index):
+        if index:
+            raise KeyboardInterrupt
+        return scene_files(rng, index)
+
+    monkeypatch.setitem(KINDS, "scene", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_phantoms(tmp_path / "two", "scene", 2)
+    monkeypatch.undo()
+    assert len(contents(tmp_path / "two")) == 3
+    with pytest.raises(SegcganError, match="holds the phantoms"):
+        write_phantoms(tmp_path / "two", "ct", 2)
+    write_phantoms(tmp_path / "two", "scene", 2)
+    assert contents(tmp_path / "two") == contents(tmp_path / "whole")
 
 
 def test_errors_name_the_value_and_the_cure(tmp_path):
@@ -135,12 +151,12 @@ def test_errors_name_the_value_and_the_cure(tmp_path):
 
 def test_phantoms_are_not_written_between_the_images_of_somebody(tmp_path):
     (tmp_path / "images").mkdir()
-    mine = tmp_path / "images" / "mine.tif"
+    mine = tmp_path / "images" / "scene_00.tif"  # named as a phantom would be
     mine.write_bytes(b"mine")
     with pytest.raises(SegcganError) as error:
         write_phantoms(tmp_path, "scene", 1)
     assert str(error.value) == (
-        f"{mine} is no phantom, and phantoms are not written between other images; choose another folder, "
+        f"{mine} is there, and phantoms are not written between other images; choose another folder, "
         "or for your own images say --data.images.phantoms null"
     )
     assert list(contents(tmp_path)) == [mine.relative_to(tmp_path)]
