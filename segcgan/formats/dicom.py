@@ -11,7 +11,7 @@ from segcgan.errors import SegcganError
 from segcgan.formats import Source, nifti
 from segcgan.formats.dicom_pixels import SliceReader, check_decoder
 from segcgan.formats.dicom_series import find
-from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, load, planes_of, stack
+from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, check_length, load, planes_of, stack
 from segcgan.formats.grid import Grid, grid_of
 from segcgan.formats.staging import staging
 
@@ -43,6 +43,7 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
             palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
             channels = 3 if palette or int(dataset.get("SamplesPerPixel") or 1) == 3 else 1
             check_decoder(dataset.file_meta.TransferSyntaxUID, where)
+            check_length(dataset, path)
         except DAMAGED as error:
             msg = f"{path}: the DICOM header is damaged ({brief(error)}); export it again"
             raise SegcganError(msg) from error

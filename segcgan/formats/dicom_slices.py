@@ -61,6 +61,22 @@ def load(path: Path, **options: Any) -> Dataset:
     return dataset
 
 
+def check_length(dataset: Dataset, path: Path) -> None:
+    """Raise SegcganError when a file is shorter than its uncompressed pixels: a copy that was stopped.
+
+    Found when a series is opened: pixels are decoded when first needed, which may be hours into a training.
+    """
+    plain = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+    if dataset.file_meta.TransferSyntaxUID not in plain or "422" in dataset.PhotometricInterpretation:
+        return
+    frames, samples = (int(dataset.get(name) or 1) for name in ("NumberOfFrames", "SamplesPerPixel"))
+    pixels = frames * samples * int(dataset.Rows) * int(dataset.Columns)
+    needed, length = pixels * int(dataset.BitsAllocated) // 8, path.stat().st_size
+    if length < needed:
+        msg = f"{path}: {length} bytes, which is less than the {needed} of its pixels; copy or export it again"
+        raise SegcganError(msg)
+
+
 def planes_of(dataset: Dataset, path: Path) -> list[Plane]:
     """List the slices of one file from its header: one, or every frame of an enhanced multi-frame object."""
     frames = int(dataset.get("NumberOfFrames") or 1)

@@ -171,6 +171,17 @@ def test_a_damaged_header_is_named(tmp_path):
         open_case(folder)
 
 
+def test_a_copy_that_was_stopped_is_named_before_its_pixels_are_needed(tmp_path):
+    folder = write_series(tmp_path / "ct", numbered((3, 40, 40)))
+    path = sorted(folder.iterdir())[1]
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(SegcganError) as error:
+        open_case(folder)
+    assert str(error.value) == (
+        f"{path}: 3000 bytes, which is less than the 3200 of its pixels; copy or export it again"
+    )
+
+
 def test_missing_decoder_is_named(tmp_path):
     folder = write_series(tmp_path / "ct", numbered())
     for path in folder.iterdir():
