@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,6 +22,7 @@ from segcgan.inference.store import DiskStore
 from segcgan.inference.windows import Windows
 
 TABLE = "predictions.csv"
+log = logging.getLogger("segcgan")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def predict_folder(
     """Predict every case below a folder; one that fails does not stop the others.
 
     Cases already done by the same weights and settings are kept; a case interrupted in the middle goes on there. An
-    output folder inside the source is passed over, so masks are never taken for images.
+    output folder inside the source is passed over, so masks are never taken for images; of a source laid out as for
+    training, ``images`` beside ``masks``, only the images are predicted.
 
     Args:
         source: folder or file.
@@ -94,6 +97,9 @@ def predict_folder(
     Raises:
         SegcganError: nothing readable was found, the output folder is the source, or images lie among the masks.
     """
+    if all((source / name).is_dir() for name in ("images", "masks")):
+        source = source / "images"
+        log.info("predicting the images in %s", source)
     if output.resolve() == source.resolve():
         raise SegcganError(f"output and input are the same folder {source}; give another output")
     if coarse is not None and output.resolve() == coarse.folder.resolve():

@@ -195,6 +195,14 @@ def test_masks_are_never_taken_for_images(images, made):
         go(images, images / "masks" / "..", made)
 
 
+def test_of_a_folder_laid_out_for_training_the_images_are_predicted(tmp_path, made):
+    for name in ("images", "masks"):
+        scene(tmp_path / "set" / name / "town.tif")
+    assert statuses(go(tmp_path / "set", tmp_path / "out", made)) == [("town", "ok")]
+    with pytest.raises(SegcganError, match="output and input are the same folder"):
+        go(tmp_path / "set", tmp_path / "set/images", made)
+
+
 def test_a_single_file_may_lie_in_the_output_folder(images, made):
     assert statuses(go(images / "scene_0.tif", images, made)) == [("scene_0", "ok")]
 
