@@ -133,19 +133,20 @@ def main() -> None:
     chosen, extra = parser.parse_known_args()
     name = joined([Path(config) for config in chosen.configs])
     refiners = [each for each in REFINERS if each in {"residual", *chosen.refiners}]
-    notes = chosen.runs / name / "costs.json"
     settings = digest(chosen.configs, extra)
+    runs = chosen.runs / f"{name}_{settings}"
+    notes = runs / "costs.json"
     costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else costs_before(name, settings)
     for seed in chosen.seeds if not chosen.only_table else []:
         if chosen.kept and path_of(name, seed, settings).is_file():
             continue
-        place = chosen.runs / name / f"seed_{seed}"
+        place = runs / f"seed_{seed}"
         train_all(chosen.configs, refiners, seed, place, extra, costs)
         notes.write_text(json.dumps(costs))
         if len(chosen.seeds) == 1:  # else the segmenter of the next seed is the second of the mean of two
             other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]
             train(place / "second", chosen.configs, other)
-    write_table(name, chosen.seeds, chosen.runs / name, costs, settings)
+    write_table(name, chosen.seeds, runs, costs, settings)
 
 
 if __name__ == "__main__":

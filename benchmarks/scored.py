@@ -93,8 +93,8 @@ def thresholds(seed: Path, config: str) -> dict[str, float]:
         found = []
         for case in cli.datamodule.split("test") if len(chain.classes) == 2 else ():
             if case.raters is not None:
-                foreground = predict_case(case, chain, MemoryStore()).read("p_coarse", case.whole)[1] / 254
-                drawn = (foreground[None] > levels).astype(np.uint8)
+                foreground = predict_case(case, chain, MemoryStore()).read("p_coarse", case.whole)[1]
+                drawn = np.where(foreground == IGNORE, IGNORE, foreground / 254 > levels).astype(np.uint8)
                 found.append(ambiguity(drawn, case.read_raters(case.whole), 2))
         means = {name: float(np.nanmean([each[name] for each in found])) for name in SPREADS.values() if found}
         write_text(path, json.dumps(means))

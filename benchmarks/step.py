@@ -65,11 +65,11 @@ def bare(args: list[str], steps: int) -> tuple[float, float]:
     loader = iter(data.train_dataloader())
     begin, waited = 0.0, 0.0
     for step in range(steps):
-        if step == 1:
-            begin, waited = time.perf_counter(), 0.0
         before = time.perf_counter()
         batch = next(loader)
         waited += time.perf_counter() - before
+        if step == 1:  # with its batch at hand, as Clock does
+            begin, waited = time.perf_counter(), 0.0
         with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in str(cli.trainer.precision)):
             terms, _ = segmenter_loss(task.segmenter, batch, Noise(step, 0, batch))
             loss = torch.stack([value.float() for value in terms.values()]).sum()
@@ -79,7 +79,7 @@ def bare(args: list[str], steps: int) -> tuple[float, float]:
         optimizer.step()
         schedule["scheduler"].step()
         average.update_parameters(network)
-    return (time.perf_counter() - begin) / (steps - 1), waited / (steps - 1)
+    return (time.perf_counter() - begin) / (steps - 1), waited / (steps - 2)
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from segcgan.errors import SegcganError
-from segcgan.formats import ARCHIVED, READABLE, Rejected, discover, open_case
+from segcgan.formats import open_case
+from segcgan.formats.folders import ARCHIVED, READABLE, Rejected, discover
 from segcgan.formats.npz import address, contents
 
 HEADER = ["case", "format", "shape", "channels", "spacing", "note"]

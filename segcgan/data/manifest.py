@@ -21,7 +21,8 @@ from segcgan.case import Array, Case, Window
 from segcgan.classes import ClassSpec
 from segcgan.data.labels import ClassIndices, Complete, Majority, OneHot, Raters, label_values, rater_bits
 from segcgan.errors import SegcganError, nearest
-from segcgan.formats import SIDECARS, VECTORS, discover, open_case, open_labels, open_probability, present, stem_of
+from segcgan.formats import open_case, open_labels, open_probability, present
+from segcgan.formats.folders import SIDECARS, VECTORS, discover, stem_of
 
 log = logging.getLogger("segcgan")
 
@@ -94,7 +95,7 @@ def pair_by_stem(root: Path) -> list[Row]:
         SegcganError: nothing found, or an image without a mask.
     """
     parts = [(split, root / split) for split in SPLITS if (root / split / "images").is_dir()] or [("", root)]
-    rows, refused = [], []
+    rows, refused, users = [], [], dict[Path, Path]()
     for split, folder in parts:
         if not (folder / "images").is_dir():
             raise SegcganError(f"{root}: expected folders 'images' and 'masks' (or a data.manifest); found neither")
@@ -106,6 +107,10 @@ def pair_by_stem(root: Path) -> list[Row]:
             found = masks.get(source.name) or masks.get(stem_of(source.path))
             if not found:
                 refused.append(f"{source.path}: no mask named {source.name}.* in {folder / 'masks'}")
+                continue
+            if (other := users.setdefault(found[-1], source.path)) != source.path:
+                msg = f"{found[-1]} would be the mask of {other} and of {source.path}"
+                refused.append(f"{msg}; name masks as the images, or write a manifest")
                 continue
             rows.append(Row(source.path, case=source.name, mask=found[-1], split=split))
     _refuse(refused, len(refused) + len(rows))

@@ -12,8 +12,8 @@ from pydicom import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from segcgan.errors import SegcganError
-from segcgan.formats import Rejected, Source
 from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, load, planes_of
+from segcgan.formats.folders import Rejected, Source
 
 _TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "Rows", "Columns",
          "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PerFrameFunctionalGroupsSequence",

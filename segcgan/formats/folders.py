@@ -1,14 +1,169 @@
-"""What lies in a folder."""
+"""What lies in a folder: cases, recognised by content, and the reasons why other files are none."""
 
+import gzip
 import os
-from collections.abc import Iterator
+import stat
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segcgan.errors import SegcganError
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, also through links; a link to a folder that this one lies in is passed over."""
+ARCHIVED = ".npz#"  # in the address of a picture inside a NumPy archive, see :mod:`segcgan.formats.npz`
+READABLE = "DICOM, NIfTI, GeoTIFF, PNG or JPEG"
+VECTORS = {".geojson", ".json", ".gpkg", ".shp", ".fgb"}
+PARTS_OF_RASTERS = {".ovr", ".msk"}  # TIFF by content, but GDAL reads them together with the raster they belong to
+TEXTS = {".cfg", ".csv", ".html", ".log", ".md", ".qml", ".rst", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml"}
+SIDECARS = TEXTS | VECTORS | {".cpg", ".dbf", ".jgw", ".pgw", ".prj", ".shx", ".tfw"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One case found on disk, not opened yet.
+
+    Args:
+        name: file stem of everything written for it; unique among the cases found together.
+        path: the file, or the folder of a DICOM series.
+        format: "dicom", "nifti", "geotiff" or "png" (which includes JPEG).
+        files: the files of a DICOM series.
+    """
+
+    name: str
+    path: Path
+    format: str
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that is no case, and the reason in one sentence."""
+
+    path: Path
+    reason: str
+
+
+def sniff(path: Path) -> str | None:
+    """Return the format of a file by its first bytes: a key of ``Source.format``, or None if it is none of them.
+
+    A DICOM file without its 128-byte preamble gives None as well: only ``dicom.find`` can tell. OSError if unreadable.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(path) as packed:
+                head = packed.read(512)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            head = b""
+        return "nifti" if _is_nifti(head) or path.name.lower().endswith(".nii.gz") else None
+    if head[128:132] == b"DICM":  # first: a slide may be DICOM and TIFF at the same time
+        return "dicom"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") or b"<VRTDataset" in head:
+        return "geotiff"
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        return "png"
+    return "nifti" if _is_nifti(head) else None
+
+
+def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source], list[Rejected]]:
+    """Find the cases in a folder and all below it, through links as well, by content and not by extension, sorted.
+
+    Hidden files and folders are passed over (among them are half-written files of a killed run), and so are text,
+    vector and sidecar files; anything else that is no image is returned with the reason.
+
+    Args:
+        folder: a folder, or a single file.
+        without: subfolders to pass over.
+
+    Raises:
+        SegcganError: the path does not exist.
+    """
+    if not folder.exists():
+        raise SegcganError(f"{folder} does not exist; give an image file or a folder of images")
+    root, files, unread = folder.parent if folder.is_file() else folder, [folder], list[OSError]()
+    passed = {path.resolve() for path in without} - {root.resolve(), *root.resolve().parents}
+    if folder.is_dir():
+        files = sorted(path for path in files_below(folder, unread.append) if _may_be_case(path, root, passed))
+    sources: list[Source] = []
+    rejected = [_unreadable(Path(error.filename), error) for error in unread]
+    perhaps_dicom: list[Path] = []
+    for path in files:
+        try:
+            kind = sniff(path)
+        except OSError as error:
+            rejected.append(_unreadable(path, error))
+            continue
+        if (told := os.fsencode(path).decode(errors="backslashreplace")) != str(path):
+            rejected.append(Rejected(path, f"{told} is not UTF-8, and names of outputs must be; rename it"))
+        elif kind == "nifti" and not path.name.lower().endswith((".nii", ".nii.gz", ".nii.bz2")):
+            rejected.append(Rejected(path, f"{path} is a NIfTI file by another name; rename it to .nii or .nii.gz"))
+        elif kind in ("nifti", "geotiff", "png"):
+            sources.append(Source(stem_of(path), path, kind))
+        elif kind == "dicom" or path.suffix.lower() not in SIDECARS or path == folder:
+            perhaps_dicom.append(path)
+    if perhaps_dicom:
+        from segcgan.formats import dicom  # slow to import
+
+        series, refused, rest = dicom.find(perhaps_dicom)
+        sources += series
+        rejected += refused
+        rejected += [Rejected(path, f"{path} is not an image segcgan reads ({READABLE})") for path in rest]
+    ordered = sorted(sources, key=lambda source: (source.path, source.name))
+    return _unique(ordered, root), sorted(rejected, key=lambda item: item.path)
+
+
+def _is_nifti(head: bytes) -> bool:
+    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+
+
+def _may_be_case(path: Path, root: Path, passed: set[Path]) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    skipped = path.suffix.lower() in PARTS_OF_RASTERS or path.name == "DICOMDIR"
+    return _is_file(path) and not (hidden or skipped or (passed and not passed.isdisjoint(path.resolve().parents)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # a link to nowhere, say: whoever reads it tells why
+        return True
+
+
+def _unreadable(path: Path, error: OSError) -> Rejected:
+    return Rejected(path, f"{path} cannot be read ({error.strerror}); check its permissions, or fetch what it links to")
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without its extension, of a folder its whole name."""
+    stem = path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+    return path.name if path.is_dir() else stem
+
+
+def _unique(sources: list[Source], root: Path) -> list[Source]:
+    """Lengthen names that collide (also on file systems blind to case): by folders, then format, then a number."""
+    names = [source.name for source in sources]
+    longer: list[Callable[[int], str]] = [
+        lambda i: "_".join([*sources[i].path.relative_to(root).parent.parts, sources[i].name]),
+        lambda i: f"{names[i]}_{sources[i].format}",
+        lambda i: f"{names[i]}_{i}",
+    ]
+    for lengthen in longer:
+        counts = Counter(name.casefold() for name in names)
+        names = [lengthen(i) if counts[name.casefold()] > 1 else name for i, name in enumerate(names)]
+    return [replace(source, name=name) for source, name in zip(sources, names, strict=True)]
+
+
+def files_below(folder: Path, unread: Callable[[OSError], object] | None = None) -> Iterator[Path]:
+    """Yield the files below a folder, also through links; a link to a folder that this one lies in is passed over.
+
+    Args:
+        folder: where to look.
+        unread: called for each folder that may not be read.
+    """
     outside = folder.resolve().parents
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=unread, followlinks=True):
         here = Path(place)
         around = {path.resolve() for path in (here, *here.parents)} | {*outside}
         folders[:] = [name for name in folders if (here / name).resolve() not in around]

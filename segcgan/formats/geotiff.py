@@ -1,5 +1,6 @@
 """GeoTIFF and GDAL VRT: windows in, strips out, so that a raster may be larger than memory."""
 
+import logging
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
@@ -15,7 +16,7 @@ from rasterio.windows import Window as Part
 from segcgan.case import IGNORE, Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.formats import Source
+from segcgan.formats.folders import Source
 from segcgan.formats.georeference import geometry
 from segcgan.formats.raster import (
     CERTAIN,
@@ -30,6 +31,9 @@ from segcgan.formats.raster import (
 from segcgan.formats.staging import staging
 
 BLOCK = 512
+_GREYS = 16  # more different values than any alpha band of a raster needs: it says yes or no
+_told: set[Path] = set()  # folders in which that was warned of
+log = logging.getLogger("segcgan")
 
 
 def open_case(source: Source, orientation: str = "canonical") -> Case:
@@ -48,6 +52,8 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
         bands = tuple(band for band, role in roles if role != ColorInterp.alpha)
         if not bands:
             raise SegcganError(f"{source.path} has no band besides alpha; give a raster with at least one channel")
+        if len(bands) < dataset.count:
+            _check_alpha(dataset, source.path)
         kind = dataset.dtypes[0]
         if "complex" in kind:
             raise SegcganError(f"{source.path} holds {kind} and segcgan reads real numbers; convert it")
@@ -71,6 +77,24 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
                 "rpcs": dataset.rpcs,
             },
         )
+
+
+def _check_alpha(dataset: Any, path: Path) -> None:
+    """Warn of a channel that is declared alpha: GDAL does so with the fourth of four bytes unless told otherwise."""
+    row, column = (max(0, size // 2 - 128) for size in dataset.shape)
+    for band, role in zip(dataset.indexes, dataset.colorinterp, strict=True):
+        if role == ColorInterp.alpha:
+            values = dataset.read(band, window=Part(column, row, 256, 256))
+            if len(np.unique(values)) > _GREYS and path.parent not in _told:  # once, where there are thousands
+                _told.add(path.parent)
+                said = f"{path}: band {band} is declared alpha and taken for validity, but looks like a channel"
+                log.warning("%s; if it is one, run gdal_edit.py -colorinterp_%d undefined %s", said, band, path.name)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a raster's own file, those a mosaic (VRT) is made of, and sidecars such as ``.msk`` and ``.aux.xml``."""
+    with opened(path) as dataset:
+        return [Path(name) for name in dataset.files if Path(name).is_file()]
 
 
 def open_labels(path: Path, case: Case) -> LabelReader:

@@ -11,7 +11,7 @@ from nibabel.openers import ImageOpener
 from segcgan.case import IGNORE, Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.formats import Source
+from segcgan.formats.folders import Source
 from segcgan.formats.grid import Grid, grid_of
 from segcgan.formats.nifti_volume import TO_RAS, Volume, VolumeReader, open_volume
 from segcgan.formats.staging import staging
@@ -139,11 +139,11 @@ def write_probability(
 
 
 def header_of(case: Case) -> Any:
-    """Return a NIfTI-1 header with the geometry of a case's file: the input's own, or one made from its grid."""
+    """Return a header with the geometry of a case's file: the input's own, or a NIfTI-1 one made from its grid."""
     grid = grid_of(case, str(case.path))
-    header = nibabel.Nifti1Header()
-    header.set_data_shape(grid.shape[::-1])
     source = nibabel.load(case.path).header if case.format == "nifti" else None
+    header = nibabel.Nifti2Header() if isinstance(source, nibabel.Nifti2Header) else nibabel.Nifti1Header()
+    header.set_data_shape(grid.shape[::-1])
     if isinstance(source, nibabel.Nifti1Header):  # also NIfTI-2, which derives from it
         header["pixdim"][:4] = source["pixdim"][:4]
         for name in _GEOMETRY:

@@ -15,7 +15,8 @@ import numpy as np
 
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.errors import SegcganError
-from segcgan.formats import Source, png
+from segcgan.formats import png
+from segcgan.formats.folders import Source
 
 # What zipfile and NumPy raise on bad archives; the last two on encryption and on compressions Python does not know.
 DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)

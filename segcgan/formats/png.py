@@ -14,9 +14,10 @@ from PIL import Image
 from segcgan.case import IGNORE, Array, Case, Geometry, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.formats import Source
+from segcgan.formats.folders import Source
 from segcgan.formats.staging import staging
 
+_STRETCH = "stored values are multiplied by"
 # What Pillow raises on bad files.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -124,6 +125,9 @@ def write_probability(
 def _pixels(path: Path) -> tuple[Array, Array | None]:
     """Return channels (C, h, w) and alpha (h, w) or None."""
     picture = _decoded(path)
+    if "transparency" in picture.info and picture.mode.startswith("I"):  # 16 bits, which Pillow would cut to 8
+        values = np.asarray(picture)
+        return values[None], values != picture.info["transparency"]
     if "transparency" in picture.info:  # one colour or palette entry declared transparent
         picture = picture.convert("LA" if picture.mode in ("1", "L") else "RGBA")
     elif picture.mode in ("PA", "RGBa", "La"):
@@ -144,7 +148,7 @@ def _labels(path: Path) -> Array:
             cure = "save it as grey values or a palette, one number per class"
             raise SegcganError(f"{path} is in colour ({picture.mode}) and labels are one number per pixel; {cure}")
         values = colours[..., 0]
-    return values.astype(np.int32)
+    return values.astype(np.int32) // picture.info.get(_STRETCH, 1)
 
 
 def _decoded(path: Path) -> Image.Image:
@@ -166,4 +170,6 @@ def _decode(path: Path, mtime: int, size: int) -> Image.Image:
         file.seek(0)
         picture = Image.open(file, formats=["PNG", "JPEG"])
         picture.load()
+    if picture.format == "PNG" and head[24] in (2, 4) and head[25] == 0:  # Pillow stretches these greys to 0–255
+        picture.info[_STRETCH] = 255 // (2 ** head[24] - 1)
     return picture

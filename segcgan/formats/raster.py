@@ -70,6 +70,8 @@ class Labels:
         values, valid = _read(self.path, (1,), window)
         if self.keep_zero:
             valid = valid | (values == 0)
+        if values.dtype == np.int8:  # which cannot hold IGNORE
+            values = values.astype(np.int16)
         known = np.where(valid & np.isfinite(values), values, IGNORE)[0]
         labels = known.astype(np.int32)
         if not np.array_equal(labels, known):

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,7 +15,8 @@ from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.chain import Chain
 from segcgan.errors import SegcganError
-from segcgan.formats import Source, discover, open_case
+from segcgan.formats import files_of, open_case
+from segcgan.formats.folders import Source, discover
 from segcgan.inference.engine import Progress, predict_case
 from segcgan.inference.foreign import ForeignMasks
 from segcgan.inference.outputs import write_outputs
@@ -110,16 +112,13 @@ def predict_folder(
     if not sources:
         why = f" ({rejected[0].reason})" if rejected else ""
         raise SegcganError(f"{source} holds no image segcgan reads{why}; give DICOM, NIfTI, GeoTIFF, PNG or JPEG")
+    if coarse is not None:
+        coarse.refuse_shared(sources)
     output.mkdir(parents=True, exist_ok=True)
     before = {} if wish.overwrite else {row.case: row for row in read_table(output / TABLE)}
     rows = [Prediction("", str(item.path), "skipped", reason=item.reason) for item in rejected]
     for number, found in enumerate(sources, start=1):
-        tag = _tag(found, chain, wish, coarse)
-        old = before.get(found.name)
-        if old is not None and _still_good(old, tag, output):
-            row = replace(old, reason=old.reason.removesuffix(" (done before)") + " (done before)")
-        else:
-            row = _predict(found, output, chain, settings, wish, tag, coarse, progress)
+        row = _predict(found, output, chain, settings, wish, before.get(found.name), coarse, progress)
         rows.append(row)
         pending = [before[other.name] for other in sources[number:] if other.name in before]
         write_table(output / TABLE, [*rows, *pending])
@@ -134,20 +133,23 @@ def _predict(
     chain: Chain,
     settings: dict[str, Any],
     wish: Wish,
-    tag: str,
+    old: Prediction | None,
     coarse: ForeignMasks | None,
     progress: Progress | None,
 ) -> Prediction:
     begin = time.perf_counter()
-    row = Prediction(found.name, str(found.path), "failed", tag=tag)
+    row = Prediction(found.name, str(found.path), "failed")
     try:
+        row.tag = _tag(found, chain, wish, coarse)
+        if old is not None and _still_good(old, row.tag, output):
+            return replace(old, reason=old.reason.removesuffix(" (done before)") + " (done before)")
         case = prepare(open_case(found, settings.get("orientation", "canonical")), settings)
         case.name = found.name
         if coarse is not None:
             mask = coarse.find(found)
             row.coarse = str(mask)
             coarse.attach(case, mask, chain.classes)
-        store = DiskStore(output / f".{found.name}.strips", f"{tag} in strips of {wish.windows.strip}")
+        store = DiskStore(output / f".{found.name}.strips", f"{row.tag} in strips of {wish.windows.strip}")
         extra = ("uncertainty",) if wish.uncertainty else ()
         outcome = predict_case(
             case,
@@ -163,7 +165,8 @@ def _predict(
         seam = outcome.seam  # reads every strip
         row.seam = "" if seam != seam else f"{seam:.2g}"
         store.close()
-    except (SegcganError, OSError, RuntimeError, ValueError, MemoryError) as error:
+    except Exception as error:  # whatever is odd about one case, the others go on
+        log.debug("%s", found.path, exc_info=True)
         row.reason = " ".join(str(error).split()) or type(error).__name__
         return row
     row.status, row.mask = "ok", "refined" if outcome.accepted else "coarse"
@@ -195,14 +198,14 @@ def read_table(path: Path) -> list[Prediction]:
 
 def write_table(path: Path, rows: list[Prediction]) -> None:
     """Write predictions.csv atomically."""
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, [item.name for item in fields(Prediction)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
 
 
 def _tag(found: Source, chain: Chain, wish: Wish, coarse: ForeignMasks | None) -> str:
-    files = list(found.files or (found.path,))
+    files = files_of(found)
     more: list[Any] = [chain.gate is not None]
     if coarse is not None:
         files += coarse.files(found)
@@ -213,4 +216,5 @@ def _tag(found: Source, chain: Chain, wish: Wish, coarse: ForeignMasks | None) -
 
 
 def _still_good(row: Prediction, tag: str, output: Path) -> bool:
-    return row.status == "ok" and row.tag == tag and all((output / name).is_file() for name in row.files.split(";"))
+    names = re.split(f";(?={re.escape(row.case)}_)", row.files)  # a name may hold a semicolon
+    return row.status == "ok" and row.tag == tag and all((output / name).is_file() for name in names)

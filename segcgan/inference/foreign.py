@@ -1,7 +1,9 @@
 """Coarse masks that somebody else made, found by the names of their images."""
 
-import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -9,9 +11,9 @@ from segcgan.case import Case
 from segcgan.classes import ClassSpec
 from segcgan.data.manifest import masks_by_stem, open_coarse
 from segcgan.errors import SegcganError
-from segcgan.formats import Source, stem_of
+from segcgan.formats.folders import Source, stem_of
 
-_CHANNEL = re.compile(r"_\d{4}$")  # of nnU-Net: image CASE_0000.nii.gz, mask CASE.nii.gz
+_CHANNEL = "_0000"  # the first, of nnU-Net: image CASE_0000.nii.gz, mask CASE.nii.gz
 _ENDINGS = ("", "_probability", "_mask")  # the last two as segcgan writes them
 _SOFT = (".tif", ".tiff", ".nii", ".gz")
 
@@ -27,6 +29,7 @@ class ForeignMasks:
 
     folder: Path
     labels: str = ""
+    _shared: set[Path] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
@@ -36,13 +39,21 @@ class ForeignMasks:
     def _masks(self) -> dict[str, list[Path]]:
         return masks_by_stem(self.folder)  # once: there may be thousands, and each image asks
 
+    def refuse_shared(self, sources: Sequence[Source]) -> None:
+        """Remember masks that several of these images would take, so that ``find`` gives them to none."""
+        found: Counter[Path] = Counter()
+        for source in sources:
+            with suppress(SegcganError):
+                found[self.find(source)] += 1
+        self._shared.update(path for path, count in found.items() if count > 1)
+
     def find(self, source: Source) -> Path:
         """Return the mask of an image.
 
         Raises:
-            SegcganError: there is none, or more than one.
+            SegcganError: there is none, or more than one, or it is that of another image as well.
         """
-        names = dict.fromkeys([source.name, stem_of(source.path), _CHANNEL.sub("", source.name)])
+        names = dict.fromkeys([source.name, stem_of(source.path), source.name.removesuffix(_CHANNEL)])
         for wanted in (name + ending for ending in _ENDINGS for name in names):
             found = self._masks.get(wanted, [])
             if wanted.endswith("_probability"):
@@ -52,6 +63,9 @@ class ForeignMasks:
             if len(found) > 1:
                 listed = ", ".join(path.name for path in found)
                 raise SegcganError(f"{source.name} has several masks in {self.folder} ({listed}); keep one")
+            if found and found[0] in self._shared:
+                msg = f"{found[0]} would be the mask of several images, {source.path} among them"
+                raise SegcganError(f"{msg}; give each image a name and a mask of its own")
             if found:
                 return found[0]
         raise SegcganError(f"no mask named {' or '.join(names)}.* in {self.folder}; add it, or leave the image out")

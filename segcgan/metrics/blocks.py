@@ -112,8 +112,9 @@ def block_differences(
     found = []
     for index, score in enumerate(("dice", "iou", "boundary_iou")):
         a, b = _paired(centre[0][index], centre[1][index])
-        spread = (float("nan"),) * 3 if drawn is None else interval(drawn[index], len(places))
-        low, high, p = spread
+        low = high = p = float("nan")
+        if drawn is not None and len(drawn[index]):  # none are drawn where the two sides share no class
+            low, high, p = interval(drawn[index], len(places))
         found.append(
             Difference(score, float(a[0]), float(b[0]), float(b[0] - a[0]), low, high, p, p, cases, len(places))
         )

@@ -199,6 +199,7 @@ def _sheet(view: View, panels: int, columns: int, title: str) -> tuple[Any, list
         row, column = divmod(index, columns)
         left, bottom = gap + column * (wide + gap), under + (rows - 1 - row) * (tall + name)
         axes.append(figure.add_axes((left / whole[0], bottom / whole[1], wide / whole[0], tall / whole[1])))
-    figure.text(gap / whole[0], 1 - 0.06 / whole[1], head, va="top", size=10, weight="bold", color=INK)
-    figure.text(gap / whole[0], 1 - 0.26 / whole[1], more, va="top", size=8, color=INK)
+    for text, below, look in ((head, 0.06, {"size": 10, "weight": "bold"}), (more, 0.26, {"size": 8})):
+        place = gap / whole[0], 1 - below / whole[1]
+        figure.text(*place, text, va="top", color=INK, parse_math=False, **look)  # a $ in a name is no formula
     return figure, axes

@@ -29,7 +29,7 @@ def forest(found: dict[str, list[Difference]]) -> bytes:
                 axis.plot([each.low, each.high], [place, place], color=colour, linewidth=2)
             axis.plot([each.mean], [place], "o", color=colour, markersize=5)
         names = [f"{name}, {SCORES[each.score]}" if len(found) > 1 else SCORES[each.score] for name, each in side]
-        axis.set_yticks(range(len(side)), names, size=8)
+        axis.set_yticks(range(len(side)), names, size=8, parse_math=False)
         axis.set_ylim(len(side) - 0.4, -0.6)
         axis.tick_params(axis="x", labelsize=7)
         for edge in ("top", "right", "left"):
@@ -58,7 +58,7 @@ def scatter(found: dict[str, list[tuple[float, float]]]) -> bytes:
             axis.plot([a for a, _ in mine], [b for _, b in mine], "x" if harmed else "o", color=colour, markersize=4,
                       alpha=0.8, label=f"{word}: {len(mine)}")  # fmt: skip
         axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-        axis.set_title(f"{name}: IoU of a case", size=9, color=INK)
+        axis.set_title(f"{name}: IoU of a case", size=9, color=INK, parse_math=False)
         axis.set_xlabel("A", size=8, color=INK)
         axis.set_ylabel("B", size=8, color=INK)
         axis.legend(fontsize=7, frameon=False, loc="upper left")

@@ -172,8 +172,10 @@ def legend(figure: Any, classes: list[ClassSpec], view: View, kinds: list[str], 
                 for kind, name in names.items()]
     if view.missing.any():
         entries.append(Patch(facecolor="#d9dee3", edgecolor=NOTHING, hatch="////", lw=0, label="no data"))
-    figure.legend(handles=entries, loc="lower left", ncols=len(entries), frameon=False, fontsize=8, labelcolor=INK,
-                  handlelength=1.4, columnspacing=1.4, borderaxespad=0.25, borderpad=0.2)
+    drawn = figure.legend(handles=entries, loc="lower left", ncols=len(entries), frameon=False, fontsize=8,
+                          labelcolor=INK, handlelength=1.4, columnspacing=1.4, borderaxespad=0.25, borderpad=0.2)
+    for text in drawn.get_texts():
+        text.set_parse_math(False)  # a $ in a name is no formula
 
 
 def distinct_colours(classes: list[ClassSpec]) -> list[str]:

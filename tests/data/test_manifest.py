@@ -316,3 +316,16 @@ def test_all_images_without_a_mask_are_named_at_once(folder, tmp_path):
     head, *lines = str(error.value).split("\n")
     assert head.startswith("2 of 3 cases cannot be used")
     assert [Path(line.split(":")[0].strip()).name for line in lines] == ["x.png", "z.png"]
+
+
+def test_two_images_do_not_share_a_mask(tmp_path):
+    images = [png(tmp_path / "images" / folder / "s01.png") for folder in ("p1", "p2")]
+    mask = png(tmp_path / "masks" / "s01.png", 0)
+    with pytest.raises(SegcganError) as error:
+        pair_by_stem(tmp_path)
+    assert str(error.value) == (
+        f"{mask} would be the mask of {images[0]} and of {images[1]}; name masks as the images, or write a manifest"
+    )
+    for patient in ("p1", "p2"):
+        png(tmp_path / "masks" / f"{patient}_s01.png", 0)
+    assert [row.mask.stem for row in pair_by_stem(tmp_path)] == ["p1_s01", "p2_s01"]

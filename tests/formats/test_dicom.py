@@ -12,15 +12,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.formats import (
-    dicom,
-    discover,
-    open_case,
-    open_labels,
-    open_probability,
-    write_mask,
-    write_probability,
-)
+from segcgan.formats import dicom, open_case, open_labels, open_probability, write_mask, write_probability
+from segcgan.formats.folders import discover
 
 LIVER = ClassSpec("liver", [1], "#ff0000", "10200004|Liver")
 CLASSES = [ClassSpec("background", [0]), LIVER, ClassSpec("thing", [2])]

@@ -16,6 +16,7 @@ from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
 from segcgan.formats import open_case, open_labels, open_probability, write_mask, write_probability
 from segcgan.formats.georeference import metres_per_unit
+from segcgan.formats.geotiff import files_of
 
 UTM = Affine(0.3, 0, 500000, 0, -0.3, 4000000)
 CLASSES = [ClassSpec("ground", colour="#112233"), ClassSpec("roof", colour="#ff0000"), ClassSpec("road")]
@@ -371,3 +372,25 @@ def test_bands_that_are_not_chosen_neither_spoil_nor_save_a_pixel(tmp_path):
     image, valid = chosen.read(chosen.whole)
     assert image.shape == (2, 1, 3, 5)
     assert valid[0, 0].tolist() == [[True] * 5, [False] * 5, [True] * 5]
+
+
+def test_nodata_of_signed_bytes_is_no_label(tmp_path):
+    case = open_case(save(tmp_path / "i.tif", noise((1, 1, 4))))
+    labels = open_labels(save(tmp_path / "m.tif", np.array([[[0, 1, 2, -128]]], np.int8), nodata=-128), case)
+    assert labels(case.whole).ravel().tolist() == [0, 1, 2, IGNORE]
+
+
+def test_a_channel_declared_alpha_is_told_once_a_folder(tmp_path, caplog):
+    for name in ("a.tif", "b.tif"):  # red, green, blue and infrared: GDAL takes the fourth of four bytes for alpha
+        assert open_case(save(tmp_path / name, noise((4, 40, 40)))).channels == 3
+    assert caplog.messages == [
+        f"{tmp_path}/a.tif: band 4 is declared alpha and taken for validity, but looks like a channel; if it is one, "
+        "run gdal_edit.py -colorinterp_4 undefined a.tif"
+    ]
+
+
+def test_the_files_of_a_raster(tmp_path):
+    path = save(tmp_path / "a.tif", noise((1, 20, 20)))
+    with rasterio.open(path, "r+") as file, rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
+        file.write_mask(np.tri(20, 20, dtype=np.uint8) * 255)
+    assert files_of(path) == [path, tmp_path / "a.tif.msk"]

@@ -225,3 +225,14 @@ def test_formats_do_not_import_torch():
     code = "import segcgan.formats.nifti, segcgan.formats.dicom_seg, highdicom, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_masks_of_nifti_2_may_be_longer_than_nifti_1_allows(tmp_path):
+    nibabel.save(nibabel.Nifti2Image(np.zeros((40000, 2, 1), np.uint8), np.diag([1.0, 2, 3, 1])), tmp_path / "a.nii")
+    case = open_case(tmp_path / "a.nii")
+    truth = (np.arange(np.prod(case.shape)).reshape(case.shape) % 2).astype(np.uint8)
+    (path,) = write_mask(tmp_path, "m", case, lambda window: truth[window], CLASSES)
+    written = nibabel.load(path)
+    assert (written.shape, written.header["sizeof_hdr"]) == ((40000, 2, 1), 540)
+    np.testing.assert_array_equal(written.affine, np.diag([1.0, 2, 3, 1]))
+    np.testing.assert_array_equal(open_labels(path, case)(case.whole), truth)

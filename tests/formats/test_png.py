@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import rasterio
@@ -157,3 +160,28 @@ def test_real_pictures(shared_data):
     labels = open_labels(shared_data / "nuclei" / "instances" / name, case)(case.whole)
     assert labels.max() > 3
     assert image[0][labels[0] > 0].mean() != pytest.approx(image[0][labels[0] == 0].mean(), rel=0.05)
+
+
+def test_a_transparent_value_of_16_bits(tmp_path):
+    values = np.array([[0, 1000, 2000, 40000]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=1000)
+    case, image, valid = everything(tmp_path / "a.png")
+    assert case.channels == 1
+    np.testing.assert_array_equal(valid, values != 1000)
+    np.testing.assert_array_equal(image[0], values * valid)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_of_few_bits_are_as_stored(tmp_path, bits):
+    stored = np.arange(8) % 2**bits
+    line = np.packbits((stored[:, None] >> np.arange(bits)[::-1]) & 1)
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header, content = struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0), zlib.compress(b"\0" + line.tobytes())
+    parts = [(b"IHDR", header), (b"IDAT", content)]
+    path = tmp_path / "labels.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")]))
+    labels = open_labels(path, open_case(save(tmp_path / "image.png", noise(1, 8))))
+    np.testing.assert_array_equal(labels((slice(0, 1),) * 2 + (slice(0, 8),))[0, 0], stored)

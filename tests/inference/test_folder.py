@@ -1,5 +1,7 @@
 import csv
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,7 +142,7 @@ def test_what_changed_is_done_again(images, tmp_path, chain, change):
     assert redone == (["scene_1"] if change in ("file", "output") else ["scene_0", "scene_1", "scene_2"])
 
 
-class Stop(Exception):
+class Stop(BaseException):
     pass
 
 
@@ -259,3 +261,36 @@ def test_uncertainty_is_written_on_request_only(images, tmp_path, made):
     assert (values[:9, :14] == 255).all()
     assert values[20:].max() <= 254
     assert values[20:].max() > 100
+
+
+def test_odd_names_stop_nothing(images, tmp_path, made):
+    (images / "scene_0.tif").rename(images / "semi;colon.tif")
+    (images / "scene_1.tif").rename(Path(os.fsdecode(os.fsencode(images) + b"/b\xfcse.tif")))
+    assert [row.status for row in go(images, tmp_path / "out", made)] == ["skipped", "ok", "ok"]
+    again = go(images, tmp_path / "out", made)
+    assert ["done before" in row.reason for row in again] == [False, True, True]
+    assert read_table(tmp_path / "out/predictions.csv")[0].path == f"{images}/b\\udcfcse.tif"
+
+
+def test_whatever_goes_wrong_with_one_case_the_others_go_on(images, tmp_path, made, monkeypatch):
+    def odd(found, orientation):
+        if found.name == "scene_1":
+            raise AssertionError("never seen before")
+        return open_case(found, orientation)
+
+    monkeypatch.setattr("segcgan.inference.folder.open_case", odd)
+    rows = go(images, tmp_path / "out", made)
+    assert [(row.status, row.reason) for row in rows if row.status != "ok"] == [("failed", "never seen before")]
+    assert len(rows) == 3
+
+
+def test_a_mosaic_is_predicted_again_when_one_of_its_files_changed(images, tmp_path, made):
+    (tmp_path / "vrt").mkdir()
+    (tmp_path / "vrt/m.vrt").write_text(
+        '<VRTDataset rasterXSize="40" rasterYSize="50"><VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
+        f'<SourceFilename>{images / "scene_0.tif"}</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    assert ["done before" in go(tmp_path / "vrt", tmp_path / "out", made)[0].reason for _ in range(2)] == [False, True]
+    scene(images / "scene_0.tif", seed=9)
+    assert "done before" not in go(tmp_path / "vrt", tmp_path / "out", made)[0].reason

@@ -8,7 +8,8 @@ import rasterio
 from PIL import Image
 
 from segcgan.errors import SegcganError
-from segcgan.formats import discover, open_case
+from segcgan.formats import open_case
+from segcgan.formats.folders import discover
 from segcgan.inference.engine import predict_case
 from segcgan.inference.folder import Wish, predict_folder
 from segcgan.inference.foreign import ForeignMasks
@@ -84,6 +85,7 @@ def test_probabilities_are_taken_as_they_are(pairs, tmp_path, made):
         ("a.tif", ["a_mask.tif", "a_probability.png"], "a_mask.tif"),  # a PNG holds no probabilities
         ("a_0000.tif", ["a.nii.gz", "b.nii.gz"], "a.nii.gz"),
         ("a_0000.tif", ["a.tif", "a_0000.tif"], "a_0000.tif"),
+        ("a_2020.tif", ["a.tif", "a_2020.tif"], "a_2020.tif"),
         ("a.tif", ["a.geojson", "a.txt", "a.tfw"], "a.geojson"),
         ("a.tif", ["a_mask.dcm", "a_mask.nii.gz"], "a_mask.nii.gz"),
     ],
@@ -153,3 +155,16 @@ def test_folders_that_would_be_mixed_up_are_refused(pairs, tmp_path, made):
         go(images, images, tmp_path / "out", made)
     with pytest.raises(SegcganError, match="nowhere is no folder; give the folder of the masks to refine"):
         ForeignMasks(tmp_path / "nowhere")
+
+
+def test_a_mask_of_several_images_is_given_to_none(pairs, tmp_path, made):
+    images, masks = pairs
+    for patient in ("p1", "p2"):
+        scene(images / patient / "same.tif")
+    mask(masks / "same.tif")
+    rows = {row.case: row for row in go(images, masks, tmp_path / "out", made)}
+    assert [row.status for row in rows.values()] == ["failed", "failed", "ok", "ok"]
+    assert rows["p1_same"].reason == (
+        f"{masks}/same.tif would be the mask of several images, {images}/p1/same.tif among them; give each image a "
+        "name and a mask of its own"
+    )

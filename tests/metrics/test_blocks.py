@@ -82,3 +82,12 @@ def test_tables_come_back(tmp_path):
     (tmp_path / "broken.csv").write_text("case,both\na,x\n")
     with pytest.raises(SegcganError, match=r"broken.csv is not a table of blocks .* segcgan test"):
         read_records(tmp_path / "broken.csv", Block)
+
+
+def test_sides_that_share_no_class_have_no_difference():
+    shape = (1, 150, 200)
+    found = {"reference": np.zeros(shape, np.uint8), "coarse": np.ones(shape, np.uint8)}
+    found["refined"] = 2 * found["coarse"]
+    parts = score_blocks("a", found, NAMES, np.ones(shape, bool), (1.0, 1.0, 1.0), 2.0)
+    for each in block_differences([parts], [parts], ["coarse", "refined"]):
+        assert np.isnan([each.mean, each.low, each.high, each.p]).all()

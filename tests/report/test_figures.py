@@ -103,3 +103,11 @@ def test_a_real_ct_slice(shared_data):
     automatic = np.asarray(Image.open(sorted((folder / "automatic_png").iterdir())[30])) > 0
     pixels = picture(strip(image, {"coarse": automatic.astype(np.uint8)}, CLASSES, (0.7, 0.7), "mm"))
     assert near(pixels, "#ff0000") > 200
+
+
+def test_a_dollar_in_a_name_is_no_formula(scene):
+    image, reference, refined = scene
+    classes = [CLASSES[0], ClassSpec("_hidden$\\frac$", [1])]
+    masks = {"reference": reference, "refined": refined}
+    drawn = [picture(strip(image, masks, classes, (1, 1), title=title)) for title in ("x$_$\nx_$\\frac$", "y")]
+    assert drawn[0].shape[0] > drawn[1].shape[0]  # a second line

@@ -1,5 +1,6 @@
 import csv
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import rasterio
 from PIL import Image
 
 from segcgan.errors import SegcganError
-from segcgan.formats import discover, open_case, open_labels, sniff
+from segcgan.formats import open_case, open_labels
+from segcgan.formats.folders import discover, sniff
 
 
 def png(path, value=1, **options):
@@ -150,3 +152,37 @@ def test_real_folder(shared_data):
     assert {source.path for source in found} == {path for path in listed if path.exists()}
     assert len({source.name for source in found}) == len(found)
     assert {item.path.name for item in rejected} >= {"two-subs.h5", "LICENSE_xarray"}
+
+
+def test_nothing_is_dropped_without_a_word(tmp_path, monkeypatch):
+    png(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "not fetched")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.eye(4)), tmp_path / "c.nii")
+    (tmp_path / "c.nii").rename(tmp_path / "c.old")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xfcse.png"))
+    png(tmp_path / "d.png").rename(odd)
+    png(tmp_path / "secret/e.png")
+    scan = os.scandir
+
+    def guarded(path):
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found, rejected = discover(tmp_path)
+    assert [source.name for source in found] == ["a"]
+    cure = "check its permissions, or fetch what it links to"
+    assert {item.path: item.reason for item in rejected} == {
+        tmp_path / "b.png": f"{tmp_path}/b.png cannot be read (No such file or directory); {cure}",
+        tmp_path / "c.old": f"{tmp_path}/c.old is a NIfTI file by another name; rename it to .nii or .nii.gz",
+        tmp_path / "secret": f"{tmp_path}/secret cannot be read (Permission denied); {cure}",
+        odd: f"{tmp_path}/b\\xfcse.png is not UTF-8, and names of outputs must be; rename it",
+    }
+
+
+def test_a_folder_above_is_not_passed_over(tmp_path):
+    png(tmp_path / "scans/a.png")
+    png(tmp_path / "scans/out/b.png")
+    assert [source.name for source in discover(tmp_path / "scans", without=[tmp_path])[0]] == ["a", "b"]
+    assert [source.name for source in discover(tmp_path / "scans", without=[tmp_path / "scans/out"])[0]] == ["a"]
