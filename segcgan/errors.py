@@ -16,3 +16,10 @@ def nearest(value: str, options: Iterable[str]) -> str:
         return f"; did you mean {close[0]!r}?"
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"; choose from {shown}"
+
+
+def at_least(what: str, least: float, **values: float) -> None:
+    """Raise SegcganError for the first value below ``least``; ``what`` stands before its name, e.g. "refiner "."""
+    for name, value in values.items():
+        if not value >= least:  # written so that NaN is refused too
+            raise SegcganError(f"{what}{name} is {value}; it must be at least {least}")

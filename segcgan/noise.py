@@ -15,7 +15,13 @@ from torch import Tensor
 
 from segcgan.batch import Batch
 
+_SLICES = 20  # bits of a key that count the slices of a case
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def case_key(name: str, z: int) -> int:
+    """Return the key of a slice of a case for :class:`segcgan.batch.Batch`."""
+    return zlib.crc32(name.encode()) << _SLICES | z
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -65,17 +71,18 @@ class Noise:
             position = origin[:, dim, None] // stride + np.arange(length)
             shape = [len(origin), 1] + [length if d == dim else 1 for d in range(len(size))]
             axes.append(_as_uint64(position).reshape(shape))
-        return self._field(key, channels, axes, len(size))
+        return self._field(key, channels, self.batch.key, axes)
 
     def per_case(self, key: str, channels: int) -> Tensor:
-        """Return standard normal noise (B, channels): one draw for a whole case, whatever the window."""
-        return self._field(key, channels, [], 0)
+        """Return standard normal noise (B, channels): one draw for a whole case, whatever the window or slice."""
+        return self._field(key, channels, self.batch.key >> _SLICES, [])
 
-    def _field(self, key: str, channels: int, axes: list[NDArray[np.uint64]], dims: int) -> Tensor:
+    def _field(self, key: str, channels: int, keys: Tensor, axes: list[NDArray[np.uint64]]) -> Tensor:
+        dims = len(axes)
         shape = (-1, *([1] * (dims + 1)))
         state = _combine(_as_uint64([self.seed]), _as_uint64([self.sample]))
         state = _combine(state, _as_uint64([zlib.crc32(key.encode())]))
-        state = _combine(state, _as_uint64(self.batch.key.cpu().numpy())).reshape(shape)
+        state = _combine(state, _as_uint64(keys.cpu().numpy())).reshape(shape)
         state = _combine(state, _as_uint64(np.arange(channels)).reshape(1, -1, *([1] * dims)))
         for axis in axes:
             state = _combine(state, axis)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segcgan.batch import Batch
-from segcgan.noise import Noise
+from segcgan.noise import Noise, case_key
 
 
 def batch(*origins, keys=None):
@@ -82,12 +82,13 @@ def test_moments_of_the_standard_normal(seed):
     assert np.isfinite(values).all()
 
 
-def test_per_case_noise_does_not_know_the_window():
-    here = Noise(1, 0, batch((0, 0), (64, 32), keys=[5, 5])).per_case("style", 6)
+def test_per_case_noise_does_not_know_the_window_or_the_slice():
+    slices = [case_key("a", z) for z in (0, 7)]
+    here = Noise(1, 0, batch((0, 0), (64, 32), keys=slices)).per_case("style", 6)
     assert here.shape == (2, 6)
     assert torch.equal(here[0], here[1])
-    assert not torch.equal(here[0], Noise(1, 0, batch((0, 0), keys=[6])).per_case("style", 6)[0])
-    assert not torch.equal(here[0], Noise(1, 1, batch((0, 0))).per_case("style", 6)[0])
+    assert not torch.equal(here[0], Noise(1, 0, batch((0, 0), keys=[case_key("b", 0)])).per_case("style", 6)[0])
+    assert not torch.equal(here[0], Noise(1, 1, batch((0, 0), keys=slices[:1])).per_case("style", 6)[0])
 
 
 def test_a_window_off_the_stride_is_refused():

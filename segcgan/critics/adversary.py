@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from segcgan.batch import Batch
 from segcgan.critics.objectives import Objective, critic_loss, feature_distance, generator_loss, penalties
 from segcgan.critics.representations import Representation, StraightThrough
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.losses.region import one_hot
 
 log = logging.getLogger("segcgan")
@@ -55,9 +55,7 @@ class Adversary(nn.Module):
         super().__init__()
         if trains not in ("refiner", "segmenter"):
             raise SegcganError(f"adversary trains {trains!r}; it can train the refiner or the segmenter")
-        for name, value in {"weight": weight, "lr_ratio": lr_ratio, "start": start, "warmup": warmup}.items():
-            if value < 0:
-                raise SegcganError(f"adversary {name} is {value}; it must be at least 0")
+        at_least("adversary ", 0, weight=weight, lr_ratio=lr_ratio, start=start, warmup=warmup)
         if not 0.5 < cap <= 1:
             raise SegcganError(f"adversary cap is {cap}; an accuracy between 0.5 and 1 (1 = the critic never pauses)")
         self.critic, self.objective = critic, objective or Objective()
@@ -84,7 +82,7 @@ class Adversary(nn.Module):
         if not self.plays():
             return {}
         scored = batch.scored[:, None]
-        fake, features = self._judge(self.representation.fake(logits), batch)
+        fake, features = self._judge(self.representation.fake(logits, scored), batch)
         count = F.adaptive_avg_pool2d(scored.float(), (fake.shape[-2], fake.shape[-1]))
         real, wanted = fake.detach(), features
         if self.objective.kind == "relativistic" or self.objective.feature_matching:
@@ -107,7 +105,7 @@ class Adversary(nn.Module):
         scored, mask = batch.scored[:, None], self._reference(batch, logits.shape[1])
         terms = self.representation.terms(mask, scored)
         with torch.no_grad():
-            shown = self.representation.real(mask), self.representation.fake(logits)
+            shown = self.representation.real(mask), self.representation.fake(logits, scored)
         scores, _ = self._judge(torch.cat(shown), batch)  # one pass: both meet the same weights
         real, fake = scores.float().chunk(2)
         count = F.adaptive_avg_pool2d(scored.float(), (real.shape[-2], real.shape[-1]))
@@ -121,7 +119,7 @@ class Adversary(nn.Module):
 
     def rehearse(self, logits: Tensor, batch: Batch) -> None:
         """Show the critic one batch; fails as the critic does if it does not fit."""
-        self._judge(self.representation.real(self.representation.fake(logits)), batch)
+        self._judge(self.representation.real(self.representation.fake(logits, batch.scored[:, None])), batch)
 
     def plays(self) -> bool:
         """Tell whether the warm-up is over."""
@@ -130,6 +128,10 @@ class Adversary(nn.Module):
     def learns(self) -> bool:
         """Tell whether the critic is to take its step: not while it is far ahead."""
         return int(self.steps) >= self.start and float(self.ahead) <= self.cap
+
+    def heaviness(self, terms: dict[str, Tensor]) -> int:
+        """Return how many times heavier than usual a step with these terms is: penalties stand for those left out."""
+        return self.objective.every if terms.keys() & {"r1", "r2", "gradient_penalty"} else 1
 
     def count(self) -> None:
         """Count one step."""
@@ -152,12 +154,13 @@ class Adversary(nn.Module):
             right = (real > fake).float() + 0.5 * (real == fake)
         else:
             right = ((real > 0).float() + (fake < 0).float()) / 2
-        accuracy = (right * count).sum() / count.sum().clamp_min(1e-6)
+        sums = torch.stack([(right * count).sum(), count.sum()])
         if torch.distributed.is_available() and torch.distributed.is_initialized():  # or ranks would pause apart
-            torch.distributed.all_reduce(accuracy)
-            accuracy = accuracy / torch.distributed.get_world_size()
-        self.ahead.lerp_(accuracy.to(self.ahead), 0.1)
-        self.diagnostics["critic_accuracy"] = accuracy
+            torch.distributed.all_reduce(sums)
+        if sums[1] > 0:  # else nothing was judged
+            accuracy = sums[0] / sums[1]
+            self.ahead.lerp_(accuracy.to(self.ahead), 0.1)
+            self.diagnostics["critic_accuracy"] = accuracy
 
     @torch.no_grad()
     def _measure_leak(self, logits: Tensor, batch: Batch, real: Tensor, fake: Tensor) -> None:

@@ -24,7 +24,8 @@ class Objective:
         r1: half the squared gradient of the score at reference masks (Mescheder, ICML 2018).
         r2: the same at generated masks.
         gradient_penalty: squared distance of the gradient norm from 1 between the two (Gulrajani, NeurIPS 2017).
-        every: penalties are computed in fp32 every so many steps and weigh as many times more (Karras 2020).
+        every: penalties are computed in fp32 every so many steps and weigh as many times more (Karras 2020); in these
+            steps the critic's gradient may be as many times longer before it is clipped.
         feature_matching: L1 distance of the critic's mean features, for the generator (Salimans, NeurIPS 2016).
     """
 

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from segcgan.errors import at_least
+
 
 class PatchCritic(nn.Module):
     """PatchGAN (Isola et al., CVPR 2017) with spectral normalisation (Miyato et al., ICLR 2018) and no batch norm.
@@ -25,6 +27,8 @@ class PatchCritic(nn.Module):
         self, channels: int, classes: int, width: int = 32, layers: int = 3, spectral: bool = True
     ) -> None:
         super().__init__()
+        at_least("critic ", 0, channels=channels)
+        at_least("critic ", 1, classes=classes, width=width, layers=layers)
         self.channels, self.classes = channels, classes
         widths = [width * min(2**level, 4) for level in range(layers)]
         sizes = [channels + classes, *widths]

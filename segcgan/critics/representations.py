@@ -23,8 +23,11 @@ class Representation(nn.Module, ABC):
     leaks: bool = False
 
     @abstractmethod
-    def fake(self, logits: Tensor) -> Tensor:
-        """Show a drawn mask: logits (B, K, H, W) → the same shape, with gradients."""
+    def fake(self, logits: Tensor, scored: Tensor) -> Tensor:
+        """Show a drawn mask: logits (B, K, H, W) → the same shape, with gradients.
+
+        Pixels outside ``scored``, (B, 1, H, W) bool, are 0, as they are in a reference mask.
+        """
 
     def real(self, mask: Tensor) -> Tensor:
         """Show a reference mask: one-hot (B, K, H, W) → the same shape."""
@@ -45,19 +48,19 @@ class Soft(Representation):
 
     leaks = True
 
-    def fake(self, logits: Tensor) -> Tensor:
+    def fake(self, logits: Tensor, scored: Tensor) -> Tensor:
         """Return probabilities."""
-        return logits.float().softmax(1)
+        return logits.float().softmax(1) * scored
 
 
 class StraightThrough(Representation):
     """The most probable class, one-hot; gradients pass as if it were the probability (Bengio et al. 2013)."""
 
-    def fake(self, logits: Tensor) -> Tensor:
+    def fake(self, logits: Tensor, scored: Tensor) -> Tensor:
         """Return a one-hot mask whose gradient is that of the probabilities."""
         p = logits.float().softmax(1)
         hard = F.one_hot(p.argmax(1), p.shape[1]).permute(0, 3, 1, 2).to(p)
-        return hard + p - p.detach()
+        return (hard + p - p.detach()) * scored
 
 
 class Gumbel(Representation):
@@ -76,13 +79,13 @@ class Gumbel(Representation):
         self.temperature, self.shared = temperature, shared
         self.leaks = not shared
 
-    def fake(self, logits: Tensor) -> Tensor:
+    def fake(self, logits: Tensor, scored: Tensor) -> Tensor:
         """Return a one-hot draw with the gradient of its relaxation."""
         shape = (*logits.shape[:2], 1, 1) if self.shared else logits.shape
         noise = -torch.empty(shape, device=logits.device).exponential_().log()
         p = ((logits.float() + noise) / self.temperature).softmax(1)
         hard = F.one_hot(p.argmax(1), p.shape[1]).permute(0, 3, 1, 2).to(p)
-        return hard + p - p.detach()
+        return (hard + p - p.detach()) * scored
 
 
 class Noisy(Representation):
@@ -102,9 +105,9 @@ class Noisy(Representation):
             raise SegcganError(f"representation sigma is {sigma}; a standard deviation is at least 0")
         self.sigma = sigma
 
-    def fake(self, logits: Tensor) -> Tensor:
+    def fake(self, logits: Tensor, scored: Tensor) -> Tensor:
         """Return noisy probabilities."""
-        return self.real(logits.float().softmax(1))
+        return self.real(logits.float().softmax(1) * scored)
 
     def real(self, mask: Tensor) -> Tensor:
         """Return a noisy mask."""
@@ -132,9 +135,9 @@ class Autoencoded(Representation):
             nn.ConvTranspose2d(2 * width, width, 4, 2, 1), nn.SiLU(), nn.ConvTranspose2d(width, classes, 4, 2, 1)
         )
 
-    def fake(self, logits: Tensor) -> Tensor:
+    def fake(self, logits: Tensor, scored: Tensor) -> Tensor:
         """Return the autoencoded probabilities."""
-        return self.real(logits.float().softmax(1))
+        return self.real(logits.float().softmax(1) * scored)
 
     def real(self, mask: Tensor) -> Tensor:
         """Return an autoencoded mask."""

@@ -24,7 +24,7 @@ from segcgan.data.patches import EpochSampler, PatchDataset, Sampling
 from segcgan.data.phantoms import write_phantoms
 from segcgan.data.settings import Images, Intensity, Surfaces
 from segcgan.data.splits import Fold, assign_splits, make_folds
-from segcgan.errors import SegcganError, nearest
+from segcgan.errors import SegcganError, at_least, nearest
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -67,6 +67,9 @@ class SegmentationData(pl.LightningDataModule):
         self.sampling, self.intensity = sampling or Sampling(), intensity or Intensity()
         self.augment = _build(Augment, "augment", augment)
         self.corruption = _build(Corruption, "corruption", corruption)
+        if not 0 <= corrupted <= 1:
+            raise SegcganError(f"data.corrupted is {corrupted}; it is a share and must lie between 0 and 1")
+        at_least("data.", 0, boundary=boundary)
         self.corrupted, self.boundary = corrupted, boundary
         self.surfaces = surfaces or Surfaces()
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
@@ -154,12 +157,13 @@ class SegmentationData(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Case]:
-        """Whole cases of the split ``evaluated``; dealt to the processes without repeats."""
+        """Whole cases of the split ``evaluated``; dealt to the processes, without repeats if there are enough."""
         rank, world = self._place()
         cases = self.split(self.evaluated)
         if self.stage == "refiner":
             cases = [self.banked(case) for case in cases]
-        return DataLoader(cases[rank::world], batch_size=None, shuffle=False)  # type: ignore[arg-type]
+        mine = cases[rank::world] or cases[:1]  # an idle process would stop the others; the scores know repeats
+        return DataLoader(mine, batch_size=None, shuffle=False)  # type: ignore[arg-type]
 
     test_dataloader = val_dataloader
 

@@ -15,6 +15,7 @@ from segcgan.case import Array, Case, Window
 from segcgan.data.augment import Augment
 from segcgan.data.corruptions import Corruption
 from segcgan.data.normalisation import Normalisation
+from segcgan.errors import at_least
 
 _ROWS = 1024  # read at a time
 _REMEMBERED = 2000  # foreground positions kept per case and class
@@ -41,6 +42,10 @@ class Sampling:
     batch_size: int = 8
     steps: int = 50
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("data.sampling.", 1, batch_size=self.batch_size, steps=self.steps)
+        at_least("data.sampling.", 0, context=self.context, workers=self.workers, foreground=self.foreground)
 
     def extent(self, case: Case) -> tuple[int, int]:
         """Return (height, width) in pixels of the case that fill one patch."""

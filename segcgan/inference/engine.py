@@ -1,7 +1,6 @@
 """The one engine: strips of segmenter windows, blended, refined with a halo, judged by the gate."""
 
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from segcgan.inference.coarse import CoarseSource, GivenCoarse, SegmentedCoarse
 from segcgan.inference.draws import Draws, shares
 from segcgan.inference.store import Store
 from segcgan.inference.windows import Plan, Windows, batches, make_plan
+from segcgan.noise import case_key
 
 Progress = Callable[[int, int], None]  # strips done, strips in all
 
@@ -200,7 +200,7 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
         coarse = F.interpolate(coarse[None], size, mode="bilinear")[0]
     # counted in tiles, so that noise lines up from tile to tile also where images are resampled
     origin = [y // height * inner[0] - border, x // width * inner[1] - border]
-    key = zlib.crc32(case.name.encode()) * 2**20 + z
+    key = case_key(case.name, z)
     return Batch(
         image=image[None],
         valid=valid[None],

@@ -14,7 +14,7 @@ def energy_score(samples: Tensor, reference: Tensor, scored: Tensor) -> Tensor:
     Args:
         samples: (N, B, K, *S) probabilities, N at least 2.
         reference: (B, K, *S) one-hot.
-        scored: (B, *S) bool; an image without a scored pixel contributes 0.
+        scored: (B, *S) bool; an image without a scored pixel contributes no slope.
 
     Returns:
         Scalar: mean over images.

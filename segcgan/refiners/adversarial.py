@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.losses import energy_score, mask_terms
 from segcgan.losses.region import one_hot
 from segcgan.noise import Noise
@@ -65,6 +65,8 @@ class AdversarialRefiner(Refiner):
         super().__init__()
         if draws < 2:
             raise SegcganError(f"refiner draws is {draws}; a mean of samples needs at least 2")
+        at_least("refiner ", 1, width=width, levels=levels)
+        at_least("refiner ", 0, boundary_weight=boundary_weight, calibration=calibration, energy=energy)
         self.boundary_weight, self.draws = boundary_weight, draws
         self.calibration, self.energy = calibration, energy
         self.encoder = Encoder(channels + classes + 1, width, levels)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.losses import mask_terms
 from segcgan.losses.region import one_hot
 from segcgan.losses.variational import Gaussian, active_units, kl_nats, warmed_up
@@ -45,9 +45,7 @@ class KL:
     target_ce: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("beta", "warmup"):
-            if getattr(self, name) < 0:
-                raise SegcganError(f"refiner kl.{name} is {getattr(self, name)}; it must be at least 0")
+        at_least("refiner kl.", 0, beta=self.beta, warmup=self.warmup)
 
     def weight(self, steps: int) -> float:
         """Return the weight of the KL after so many steps."""
@@ -97,8 +95,8 @@ class LatentRefiner(Refiner):
         super().__init__()
         if not 0 <= hybrid <= 1:
             raise SegcganError(f"refiner hybrid is {hybrid}; it must lie between 0 and 1")
-        if latent < 1:
-            raise SegcganError(f"refiner latent is {latent}; it must be at least 1")
+        at_least("refiner ", 1, latent=latent, width=width, levels=levels)
+        at_least("refiner ", 0, boundary_weight=boundary_weight)
         self.latent, self.kl, self.boundary_weight, self.hybrid = latent, kl or KL(), boundary_weight, hybrid
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.posterior_encoder = Encoder(channels + 2 * classes + 1, width, levels)

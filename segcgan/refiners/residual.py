@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from segcgan.batch import Batch
+from segcgan.errors import at_least
 from segcgan.losses import mask_terms
 from segcgan.noise import Noise
 from segcgan.refiners.base import Refiner
@@ -26,6 +27,8 @@ class ResidualRefiner(Refiner):
         self, channels: int, classes: int, width: int = 24, levels: int = 4, boundary_weight: float = 5.0
     ) -> None:
         super().__init__()
+        at_least("refiner ", 1, width=width, levels=levels)
+        at_least("refiner ", 0, boundary_weight=boundary_weight)
         self.boundary_weight = boundary_weight
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.decoder = Decoder(self.encoder.widths)

@@ -25,8 +25,9 @@ class Entropy(Regulariser):
 
     def terms(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Return the term entropy of logits (B, K, H, W); at most ``weight * log(K)``."""
-        log_p, valid = logits.float().log_softmax(1), batch.valid[:, 0]
-        # masked before the sum: what an invalid pixel holds, be it infinite, has no say
+        valid = batch.valid[:, 0]
+        # masked first: what an invalid pixel holds, be it infinite, has no say, neither in the value nor in its slope
+        log_p = logits.float().masked_fill(~batch.valid, 0.0).log_softmax(1)
         nats = -(log_p.exp() * log_p).sum(1).masked_fill(~valid, 0.0)
         pixels = valid.flatten(1).sum(1).clamp_min(1)
         return {"entropy": self.weight * (nats.flatten(1).sum(1) / pixels).mean()}

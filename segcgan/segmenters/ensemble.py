@@ -7,6 +7,8 @@ from torch import Tensor, nn
 class Ensemble(nn.Module):
     """Averages the probabilities of segmenters (Lakshminarayanan et al., NeurIPS 2017).
 
+    Of trained ones: a loss or a prior that a member has of its own is not trained through this.
+
     Args:
         members: each image (B, C, *S) → logits (B, K, *S).
     """

@@ -71,24 +71,14 @@ def widened(network: nn.Module, channels: int, more: int) -> nn.Module:
     Raises:
         SegcganError: the first convolution is not one of the image.
     """
-    found = [(name, part) for name, part in network.named_modules() if isinstance(part, nn.Conv2d)]
-    if not found or found[0][1].in_channels != channels or found[0][1].groups != 1:
+    found = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
+    if not found or found[0].in_channels != channels or found[0].groups != 1:
         kind = type(network).__name__
-        saw = f"takes {found[0][1].in_channels}" if found else "does not exist"
+        saw = f"takes {found[0].in_channels}" if found else "does not exist"
         cure = "give in_channels of the segmenter and channels of the prior the same number"
         raise SegcganError(f"the first convolution of {kind} {saw}, the images have {channels} channels; {cure}")
-    name, old = found[0]
-    new = nn.Conv2d(
-        channels + more, old.out_channels, old.kernel_size, old.stride, old.padding, old.dilation,  # type: ignore[arg-type]
-        bias=old.bias is not None, padding_mode=old.padding_mode,
-    )  # fmt: skip
-    with torch.no_grad():
-        new.weight.zero_()
-        new.weight[:, :channels] = old.weight
-        if old.bias is not None and new.bias is not None:
-            new.bias.copy_(old.bias)
-    if not name:
-        return new
-    parent, _, last = name.rpartition(".")
-    setattr(network.get_submodule(parent), last, new)
+    first = found[0]  # in place: it may pad in a way of its own
+    weight = first.weight.detach()
+    first.weight = nn.Parameter(torch.cat([weight, weight.new_zeros(len(weight), more, *weight.shape[2:])], 1))
+    first.in_channels += more
     return network

@@ -24,6 +24,8 @@ def adopt(run: Run, source: Path, stages: list[str]) -> None:
     Raises:
         SegcganError: no such run, an unfinished one, or one with other data, segmenter or folds.
     """
+    if "joint" in stages:
+        raise SegcganError("plan.segmenter_from does not go with plan.joint, which trains a segmenter; leave one out")
     other = Run.find(source)
     wanted = [stage for stage in stages if stage not in ("refiner", "joint")]
     if all(run.finished(stage) for stage in wanted):
@@ -35,9 +37,12 @@ def adopt(run: Run, source: Path, stages: list[str]) -> None:
     for config in (mine, theirs):
         for name in _REFINER_ONLY:
             config["data"].pop(name, None)
+        adversary = config["model"].get("adversary") or {}
+        if (adversary.get("init_args") or {}).get("trains") != "segmenter":
+            config["model"].pop("adversary", None)
     folds = ["plan.folds"] if any(stage.startswith("fold-") for stage in wanted) else []  # else theirs are not met
-    for name in ("seed_everything", "data", "model.segmenter", *folds):
-        if _at(mine, name) != _at(theirs, name):
+    for name in ("seed_everything", "data", "model.segmenter", "model.regularisers", "model.adversary", *folds):
+        if (_at(mine, name) or None) != (_at(theirs, name) or None):
             cure = "use the same, or train a segmenter here (plan.segmenter_from: null)"
             raise SegcganError(f"plan.segmenter_from: {source} was trained with another {name}; {cure}")
     for name in ("weights", "bank"):

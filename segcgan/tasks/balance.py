@@ -21,11 +21,15 @@ class CriticHealth(Callback):
 
     def __init__(self) -> None:
         self._said: set[str] = set()
+        self._playing = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notice whether the epoch begins after the warm-up."""
+        self._playing = isinstance(pl_module.rival, Adversary) and pl_module.rival.plays()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the means of the epoch; what comes before the warm-up is over is not judged."""
-        adversary = pl_module.rival
-        if trainer.global_rank or not isinstance(adversary, Adversary) or not adversary.plays():
+        """Look at the means of the epoch, unless the warm-up is in it."""
+        if trainer.global_rank or not self._playing:
             return
         for name, wrong, cure in _RULES:
             value = trainer.callback_metrics.get(f"train/{name}")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segcgan.critics import Adversary
+from segcgan.errors import SegcganError
 
 _WEIGHT_DECAY = 1e-2
 _BETAS = (0.5, 0.99)  # of a critic: little momentum, because its target moves (Radford et al., ICLR 2016)
@@ -40,6 +41,8 @@ class Warming:
     """Exponential moving average whose decay starts small: (1 + n) / (10 + n) until it reaches ``decay``."""
 
     def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise SegcganError(f"model.average is {decay}; a decay lies between 0 and 1, e.g. 0.99")
         self.decay = decay
 
     def __call__(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:

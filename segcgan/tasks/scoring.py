@@ -104,7 +104,8 @@ class Scoreboard:
             return
         found: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(found, self)
-        self.rows = [row for other in found for row in other.rows]
+        rows = [row for other in found for row in other.rows]
+        self.rows = list({(row.case, row.variant, row.class_name): row for row in rows}.values())
         self.objects = list({each.key: each for other in found for each in other.objects}.values())
         self.blocks = list({each.key: each for other in found for each in other.blocks}.values())
         self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}

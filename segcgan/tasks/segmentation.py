@@ -13,7 +13,7 @@ from segcgan.case import Case
 from segcgan.chain import Chain, lay_out
 from segcgan.critics import Adversary
 from segcgan.data.module import SegmentationData
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.gates import Gate
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
@@ -40,8 +40,7 @@ class SegmentationTask(pl.LightningModule):
         adversary: a critic the refiner (or the segmenter) is trained against; None = none.
         gate: None = the refined mask is always kept.
         regularisers: further loss terms of the segmenter.
-        stage: "prior", "fold-0", "fold-1", …, "segmenter", "refiner", "joint" (segmenter and refiner at once) or
-            "chain" (nothing learns; everything is scored).
+        stage: "prior", "fold-0", …, "segmenter", "refiner", "joint" (both at once) or "chain" (all is scored).
         lr: peak learning rate of AdamW; cosine with a short warm-up.
         average: decay of the moving average per step.
         samples: masks drawn from a stochastic refiner when cases are scored.
@@ -60,6 +59,8 @@ class SegmentationTask(pl.LightningModule):
         samples: int = 4,
     ) -> None:
         super().__init__()
+        at_least("model.", 0, lr=lr)
+        at_least("model.", 1, samples=samples)
         lay_out(segmenter, refiner)
         self.segmenter, self.refiner, self.gate = segmenter, refiner, gate
         self.stage, self.lr, self.samples = stage, lr, samples
@@ -132,8 +133,9 @@ class SegmentationTask(pl.LightningModule):
             return terms, logits
         if "segmenter" in self.trained:
             terms, logits["segmenter"] = segmenter_loss(self.segmenter, batch, noise)
-            for part in self.regularisers:
-                terms |= part.terms(batch, logits["segmenter"])  # type: ignore[operator]
+            for index, part in enumerate(self.regularisers):
+                for key, value in part.terms(batch, logits["segmenter"]).items():  # type: ignore[operator]
+                    terms[key if key not in terms else f"{key}_{index}"] = value  # there may be two of a kind
         if "refiner" in self.trained and self.refiner is not None:
             if self.stage == "joint":
                 batch = replace(batch, coarse=logits["segmenter"].float().softmax(1) * batch.valid)
@@ -152,17 +154,17 @@ class SegmentationTask(pl.LightningModule):
         self.toggle_optimizer(critic)
         found = adversary.critic_terms(logits.detach(), batch)
         if found and adversary.learns():
-            self._descend(critic, self._total(found))
+            self._descend(critic, self._total(found), _CLIP * adversary.heaviness(found))
         self.untoggle_optimizer(critic)
         adversary.count()
         for schedule in self.lr_schedulers():  # type: ignore[union-attr]
             schedule.step()
         self._log(terms | found | adversary.diagnostics | {"loss": loss}, len(batch.image))
 
-    def _descend(self, optimizer: Any, loss: Tensor) -> None:
+    def _descend(self, optimizer: Any, loss: Tensor, clip: float = _CLIP) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
-        self.clip_gradients(optimizer, _CLIP, "norm")
+        self.clip_gradients(optimizer, clip, "norm")
         optimizer.step()
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
@@ -229,8 +231,7 @@ class SegmentationTask(pl.LightningModule):
         """Predict one whole case and score it."""
         if case.reference is None or self.stage == "prior":
             return
-        data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
-        chain = self.chain
+        data, chain = self.trainer.datamodule, self.chain  # type: ignore[attr-defined]
         extra = ("samples",) if case.raters is not None and self.stage == "chain" and chain.refiner is not None else ()
         outcome = predict_case(case, chain, MemoryStore(), samples=self.samples, seed=data.seed, extra=extra)
         self.board.add(case, outcome, data, final=self.stage == "chain", refined=chain.refiner is not None)

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from segcgan.chain import has_bf16
 from segcgan.data.module import SegmentationData
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.parts import allow_own_modules, pretrained
 from segcgan.runs import Run
 from segcgan.tasks.balance import CriticHealth
@@ -60,8 +60,10 @@ class Schedule:
         """Return the stages in order with their epochs."""
         if self.folds == 1 or self.folds < 0:
             raise SegcganError(f"plan.folds is {self.folds}; give 0 (corruptions only) or at least 2")
-        if self.preview_every < 0:
-            raise SegcganError(f"plan.preview_every is {self.preview_every}; give a number of epochs, or 0 for none")
+        at_least("plan.", 0, preview_every=self.preview_every, refiner_epochs=self.refiner_epochs)
+        at_least("plan.", 1, segmenter_epochs=self.segmenter_epochs)
+        if self.fold_epochs is not None:
+            at_least("plan.", 1, fold_epochs=self.fold_epochs)
         if prior and self.prior_epochs < 1:
             raise SegcganError(f"plan.prior_epochs is {self.prior_epochs}, but the model has a prior; give at least 1")
         plan = {"prior": self.prior_epochs} if prior else {}
@@ -135,6 +137,7 @@ class StageCLI(LightningCLI):
         its last layers, and plain DDP waits for their gradients for ever.
         """
         trainer = self.config.trainer
+        self._check_precision(str(trainer.precision or 32))
         check_installed(trainer.logger)
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
@@ -148,6 +151,14 @@ class StageCLI(LightningCLI):
             if self.config.model.stage == "segmenter":
                 log.info("this processor has no bf16 arithmetic: fp32 instead of %s", precision)
             self.config.trainer.precision = "32-true"
+
+    def _check_precision(self, asked: str) -> None:
+        """Refuse what casts whole cases, and what scales losses where two optimisers take turns."""
+        cure = "give 32-true, bf16-mixed or 16-mixed"
+        if asked not in ("32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed"):
+            raise SegcganError(f"trainer.precision is {asked}, in which cases are not scored; {cure}")
+        if asked in ("16", "16-mixed") and self.config.model.adversary is not None:
+            raise SegcganError(f"trainer.precision is {asked}, which does not go with model.adversary; give bf16-mixed")
 
     def _fetched(self) -> str:
         """Name the first setting that makes the segmenter fetch weights."""

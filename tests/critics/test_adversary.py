@@ -166,3 +166,21 @@ def test_a_generator_learns_shapes_from_the_critic_alone():
         other.step()
         adversary.count()
     assert roughness() < before / 4
+
+
+def test_a_batch_that_says_nothing_does_not_change_the_accuracy():
+    adversary, windows_ = make(warmup=0), batch()
+    adversary.ahead.fill_(0.9)
+    windows_.valid[:] = False
+    adversary.critic_terms(torch.randn(2, 2, 48, 48), windows_)
+    assert float(adversary.ahead) == pytest.approx(0.9)
+
+
+def test_a_step_with_penalties_stands_for_those_without():
+    adversary, windows_ = make(warmup=0, objective=Objective(r1=1.0, every=4)), batch()
+    found = []
+    for _ in range(5):
+        terms = adversary.critic_terms(torch.randn(2, 2, 48, 48), windows_)
+        found.append(adversary.heaviness(terms))
+        adversary.count()
+    assert found == [4, 1, 1, 1, 4]

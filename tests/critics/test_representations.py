@@ -47,7 +47,7 @@ def test_the_others_leak_and_say_so(representation):
 @pytest.mark.parametrize("representation", [StraightThrough(), Gumbel(0.5), Gumbel(2.0, shared=False)])
 def test_masks_are_one_hot_and_carry_gradients(representation):
     logits = torch.randn(2, 3, 8, 8, requires_grad=True)
-    mask = representation.fake(logits)
+    mask = representation.fake(logits, torch.ones(2, 1, 8, 8, dtype=torch.bool))
     assert torch.allclose(mask.sum(1), torch.ones(2, 8, 8))
     assert set(mask.detach().round(decimals=5).unique().tolist()) == {0.0, 1.0}
     (mask[:, 1] * torch.randn(2, 8, 8)).sum().backward()
@@ -56,10 +56,11 @@ def test_masks_are_one_hot_and_carry_gradients(representation):
 
 def test_pixels_of_a_shared_draw_move_together():
     logits = torch.zeros(64, 2, 4, 4)
-    drawn = Gumbel().fake(logits)[:, 1].flatten(1)
+    scored = torch.ones(64, 1, 4, 4, dtype=torch.bool)
+    drawn = Gumbel().fake(logits, scored)[:, 1].flatten(1)
     assert ((drawn - drawn[:, :1]).abs() < 1e-6).all()  # up to rounding of hard + p - p
     assert 0.2 < drawn[:, 0].mean() < 0.8
-    alone = Gumbel(shared=False).fake(logits)[:, 1].flatten(1)
+    alone = Gumbel(shared=False).fake(logits, scored)[:, 1].flatten(1)
     assert (alone != alone[:, :1]).any(1).all()
 
 
@@ -88,3 +89,18 @@ def test_wrong_numbers(make, said):
     with pytest.raises(SegcganError) as error:
         make()
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize("representation", [Soft(), StraightThrough(), Gumbel(), Noisy(0.0), Autoencoded(2)], ids=kind)
+def test_what_is_not_scored_is_shown_alike_and_gets_no_gradient(representation):
+    """Else a critic would tell real from fake beside every hole of the data."""
+    mask, scored = torch.zeros(1, 2, 16, 16), torch.ones(1, 1, 16, 16, dtype=torch.bool)
+    mask[:, 1] = 1
+    scored[..., 8:] = False
+    logits = (2e4 * (mask - 0.5)).requires_grad_()
+    fake = representation.fake(logits, scored)
+    torch.testing.assert_close(fake, representation.real(mask * scored))
+    logits = torch.randn(1, 2, 16, 16, requires_grad=True)
+    (representation.fake(logits, scored) * torch.randn(1, 2, 16, 16)).sum().backward()
+    assert not logits.grad[..., 8:].any()
+    assert logits.grad[..., :8].any()

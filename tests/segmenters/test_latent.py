@@ -26,11 +26,12 @@ def networks(channels=1):
     return {
         "convolution": nn.Conv2d(channels, 2, 5, padding=2),
         "unet": smp.Unet("resnet18", encoder_depth=3, decoder_channels=[8, 8, 8], **sizes),
+        "pads by itself": smp.Unet("efficientnet-b0", encoder_depth=3, decoder_channels=[8, 8, 8], **sizes),
         "segformer": smp.Segformer("mit_b0", decoder_segmentation_channels=16, **sizes),
     }
 
 
-@pytest.mark.parametrize("name", ["convolution", "unet", "segformer"])
+@pytest.mark.parametrize("name", ["convolution", "unet", "pads by itself", "segformer"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_in_the_beginning_it_is_the_wrapped_segmenter(discs, name, channels):
     network = networks(channels)[name].eval()

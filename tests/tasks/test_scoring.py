@@ -17,16 +17,21 @@ from segcgan.tasks.scoring import Scoreboard
 def test_a_case_that_two_processes_scored_has_its_objects_and_blocks_once(monkeypatch):
     """DDP pads its last batch with cases that were scored already."""
     thing, part = Object("a", "a", "coarse", "x", "reference", 0, 9, 0.8), Block("a", "coarse", "x", 0, 0, 8, 18, 1, 2)
+    row = Row("a", "a", "coarse", "x", "ok", 0.5, 0.4, 0.3, 1, 9, 9, "px", 2.0)
     boards = [
-        Scoreboard(objects=[thing], blocks=[part]),
-        Scoreboard(objects=[thing, replace(thing, case="b", iou=0.0)], blocks=[part, replace(part, column=64)]),
+        Scoreboard(rows=[row], objects=[thing], blocks=[part]),
+        Scoreboard(
+            rows=[row, replace(row, case="b")],
+            objects=[thing, replace(thing, case="b", iou=0.0)],
+            blocks=[part, replace(part, column=64)],
+        ),
     ]
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_gather_object", lambda found, mine: found.__setitem__(slice(2), boards))
     board = Scoreboard()
     board.gather()
-    assert [each.case for each in board.objects] == ["a", "b"]
+    assert [each.case for each in board.rows] == [each.case for each in board.objects] == ["a", "b"]
     assert [each.column for each in board.blocks] == [0, 64]
     assert detection(board.objects).recall == 0.5
 

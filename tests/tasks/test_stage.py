@@ -26,3 +26,13 @@ def test_a_joint_plan_has_one_stage_of_both_epochs():
 def test_a_number_of_folds_that_cannot_be(folds):
     with pytest.raises(SegcganError, match=f"plan.folds is {folds}; give 0 .corruptions only. or at least 2"):
         Schedule(folds=folds).stages(refiner=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("segmenter_epochs", 0, 1), ("refiner_epochs", -1, 0), ("fold_epochs", 0, 1), ("preview_every", -1, 0)],
+)
+def test_numbers_of_epochs_that_cannot_be(name, value, least):
+    with pytest.raises(SegcganError) as error:
+        Schedule(**{name: value}).stages(refiner=True)
+    assert str(error.value) == f"plan.{name} is {value}; it must be at least {least}"
