@@ -43,7 +43,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except SegcganError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        told = str(error).rpartition("SegcganError: ")[2].strip()  # of a loader process it is the end of a traceback
+        print(f"error: {told}", file=sys.stderr)
         return 2 if isinstance(error, Usage) else 1
     except OSError as error:  # a full disk, a folder that may not be written
         if debug:

@@ -380,3 +380,13 @@ def test_a_killed_predict_is_finished_by_the_same_command(tmp_path, model):
 
 def test_a_stored_description_is_plain_json(model):
     assert json.loads((model / "chain.json").read_text())["segmenter"]["class_path"] == "torch.nn.Conv2d"
+
+
+def test_an_error_of_a_loader_process_is_one_sentence(monkeypatch, capsys):
+    def fail(words):
+        raise SegcganError("Caught SegcganError in DataLoader worker process 0.\nOriginal Traceback:\n  File x\n"
+                           "segcgan.errors.SegcganError: m.png: label values [7] belong to no class\n")  # fmt: skip
+
+    monkeypatch.setattr("segcgan.cli._dispatch", fail)
+    assert main(["info"]) == 1
+    assert capsys.readouterr().err == "error: m.png: label values [7] belong to no class\n"

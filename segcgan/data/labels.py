@@ -105,6 +105,12 @@ def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[lis
         except ValueError as error:
             msg = f"{where}: labels {item!r} should read name=value or name=value|value with whole numbers"
             raise SegcganError(msg) from error
+    owners: dict[int, str] = {}
+    for name, listed_values in values.items():
+        for value in listed_values:
+            if (other := owners.setdefault(value, name)) != name:
+                said = "every other value" if value == REST else f"the value {value}"
+                raise SegcganError(f"{where}: {said} belongs to {other} and to {name}; give it to one class")
     return list(values.values())
 
 
@@ -114,9 +120,9 @@ def rater_bits(labels: str, classes: list[ClassSpec], where: Path) -> tuple[int,
     Raises:
         SegcganError: bits of several classes, or beside label values.
     """
-    if "bit" not in labels:
-        return None
     name, _, listed = labels.partition("=")
+    if not re.search(r"[=|]\s*bit", labels):
+        return None
     names = [spec.name for spec in classes]
     found = re.fullmatch(r"bit\d+(\|bit\d+)*", listed.replace(" ", ""))
     if found is None or name.strip() not in names:

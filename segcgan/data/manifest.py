@@ -53,7 +53,10 @@ def read_manifest(path: Path, root: Path) -> list[Row]:
     """
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
-        reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
+        try:
+            reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
+        except UnicodeDecodeError as error:
+            raise SegcganError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
         for column in reader.fieldnames:
             if column not in COLUMNS:
                 raise SegcganError(f"{path}: unknown column {column!r}{nearest(column, COLUMNS)}")
@@ -76,7 +79,8 @@ def read_manifest(path: Path, root: Path) -> list[Row]:
             if said.get(column):
                 files[column] = root / said.pop(column)
                 if not present(files[column]):
-                    raise SegcganError(f"{path}, line {number}: {files[column]} does not exist; is data.root right?")
+                    cure = "is data.images.root right?"
+                    raise SegcganError(f"{path}, line {number}: {files[column]} does not exist; {cure}")
             said.pop(column, None)
         if "image" not in files:
             raise SegcganError(f"{path}, line {number}: names no image")

@@ -19,7 +19,7 @@ from segcgan.data.augment import Augment
 from segcgan.data.bank import Banked
 from segcgan.data.corruptions import Corruption
 from segcgan.data.manifest import open_rows, pair_by_stem, read_manifest
-from segcgan.data.normalisation import Normalisation, fit_normalisation
+from segcgan.data.normalisation import Normalisation, check_channels, fit_normalisation
 from segcgan.data.patches import EpochSampler, PatchDataset, Sampling
 from segcgan.data.phantoms import write_phantoms
 from segcgan.data.settings import Images, Intensity, Surfaces
@@ -107,6 +107,7 @@ class SegmentationData(pl.LightningDataModule):
             found = ", ".join(f"{name}: {counts[name]}" for name in ("train", "val", "test"))
             msg = f"training needs cases in the splits train and val; there are {found}; name them in a manifest"
             raise SegcganError(msg)
+        check_channels(cases)
         train = [case for case in cases if case.split == "train"]
         if self.normalisation is None:
             clip, percentiles = self.intensity.clip, list(self.intensity.percentiles)

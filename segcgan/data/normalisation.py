@@ -58,13 +58,10 @@ def fit_normalisation(
     for name, bounds in (("clip", clip), ("percentiles", percentiles)):
         if bounds is not None and (len(bounds) != 2 or not bounds[0] < bounds[1]):
             raise SegcganError(f"data.intensity.{name} is {bounds}; give [low, high] with low below high")
+    if not 0 <= percentiles[0] <= percentiles[1] <= 100:
+        raise SegcganError(f"data.intensity.percentiles is {percentiles}; they lie between 0 and 100")
+    check_channels(cases)
     channels = cases[0].channels
-    for case in cases:
-        if case.channels != channels:
-            msg = (
-                f"{case.path} has {case.channels} channel(s) but {cases[0].path} has {channels}; train on one kind"
-            )
-            raise SegcganError(msg)
     rng = np.random.default_rng(seed)
     samples = []
     for index in rng.integers(len(cases), size=_WINDOWS_PER_FIT):
@@ -83,3 +80,12 @@ def fit_normalisation(
     statistics = {"low": low, "high": high, "mean": values.mean(1), "std": np.maximum(values.std(1), 1e-6)}
     fitted.load_state_dict({name: torch.from_numpy(np.asarray(v, np.float32)) for name, v in statistics.items()})
     return fitted
+
+
+def check_channels(cases: Sequence[Case]) -> None:
+    """Raise SegcganError if cases differ in their number of channels."""
+    first = cases[0]
+    for case in cases:
+        if case.channels != first.channels:
+            counts = f"{case.path} has {case.channels} channel(s) but {first.path} has {first.channels}"
+            raise SegcganError(f"{counts}; train on one kind")

@@ -44,8 +44,9 @@ class Sampling:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        at_least("data.sampling.", 1, batch_size=self.batch_size, steps=self.steps)
+        at_least("data.sampling.", 1, batch_size=self.batch_size, steps=self.steps, patch=min(self.patch))
         at_least("data.sampling.", 0, context=self.context, workers=self.workers, foreground=self.foreground)
+        at_least("data.sampling.", 1e-6, spacing=min(self.spacing or (1,)))
 
     def extent(self, case: Case) -> tuple[int, int]:
         """Return (height, width) in pixels of the case that fill one patch."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from segcgan.errors import SegcganError, at_least
+
 
 @dataclass
 class Images:
@@ -26,10 +28,15 @@ class Images:
     spacing: list[float] | None = None
     unit: str = "mm"
     bands: list[int] | None = None
-    orientation: str = "canonical"
+    orientation: Literal["canonical", "acquired"] = "canonical"
     phantoms: str | None = None
     val: float = 0.2
     test: float = 0.2
+
+    def __post_init__(self) -> None:
+        at_least("data.images.", 0, val=self.val, test=self.test)
+        if self.spacing is not None and (len(self.spacing) != 3 or min(self.spacing) <= 0):
+            raise SegcganError(f"data.images.spacing is {self.spacing}; give [slice, row, column], all above 0")
 
 
 @dataclass

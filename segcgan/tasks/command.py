@@ -10,7 +10,7 @@ from segcgan.metrics.summary import Table
 from segcgan.runs import Run
 from segcgan.tasks.checks import check_config
 from segcgan.tasks.evaluation import evaluate
-from segcgan.tasks.plan import fit
+from segcgan.tasks.plan import fit, rank
 from segcgan.tasks.settings import completions, layered
 
 log = logging.getLogger("segcgan")
@@ -33,6 +33,8 @@ def command(verb: str, names: list[str], overrides: list[str]) -> Table:
         again = " ".join(f"--config {name}" for name in names)
         if verb == "fit":
             run = fit(["--config", str(config), *overrides], config, runs)
+            if rank():
+                return [], []  # the first process still writes what is read here
             table = json.loads((run.folder / "scores_val.json").read_text())["table"]
             shown = _shown(run.folder)
             log.info("validation scores of %s", shown)

@@ -7,6 +7,8 @@ from safetensors.torch import load_file
 from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.data.module import SegmentationData
+from segcgan.data.splits import check_splits
+from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.blocks import Block
@@ -40,11 +42,18 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said)
     cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if cli.trainer.global_rank == 0:
+        found = {row.class_name for row in task.board.rows if row.voxels_reference}
         for variant, name in never_found(task.board.rows):
             log.warning(
                 "the %s masks of validation cases never show %s, which the references do: the training failed, or was "
                 "too short; lower model.lr, or train for more epochs",
                 variant,
+                name,
+            )
+        for name in sorted({row.class_name for row in task.board.rows if not row.voxels_reference} - found):
+            log.warning(
+                "no validation case shows %s; if some should, its values in data.classes are not those of the masks "
+                "(255 is unknown unless a class lists it)",
                 name,
             )
     if task.gate is not None and task.refiner is not None:
@@ -84,6 +93,13 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
     task.temperatures = stored.temperatures
     cli.datamodule.normalisation = stored.normalisation
     cli.datamodule.evaluated = split
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup()
+    cases = cli.datamodule.split(split)
+    if not any(case.reference is not None for case in cases):
+        raise SegcganError(f"no case of the split {split} has a mask to score against; give one, or another split")
+    if (drawn := run.folder / "splits.csv").is_file():
+        check_splits(drawn, cases, split)
     cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
     return _publish(cli, run, split)
 

@@ -22,6 +22,7 @@ from segcgan.chain import Chain
 from segcgan.data.bank import write_bank
 from segcgan.data.module import SegmentationData
 from segcgan.data.splits import write_splits
+from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.cases import score_case
@@ -49,16 +50,19 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
         The finished run.
     """
     first = StageCLI(args, "segmenter")
+    _check_trainer(first.config.trainer)
     first.datamodule.prepare_data()
     first.datamodule.setup()  # what is wrong with the data is said before a run folder exists
     rehearse(first.model, first.datamodule)
+    source = first.schedule.segmenter_from
+    source = source and str(Run.find(Path(source)).folder.resolve())  # before "latest" points at the new run
     inherited = os.environ.get("SEGCGAN_RUN")  # set in the processes DDP starts, which must not make runs of their own
     run = Run(Path(inherited)) if inherited else _choose_run(args, config, runs)
     os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
     if not inherited:
         run.claim()
     try:
-        _fit(args, run, first)
+        _fit(args, run, first, source)
     finally:
         if not inherited:
             del os.environ["SEGCGAN_RUN"]
@@ -66,12 +70,25 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     return run
 
 
-def _fit(args: list[str], run: Run, first: StageCLI) -> None:
+def _check_trainer(trainer: Any) -> None:
+    """Refuse what the plan says, and what leaves it nothing to choose weights and gate by."""
+    if trainer.max_epochs is not None:
+        cure = "set plan.segmenter_epochs and plan.refiner_epochs"
+        raise SegcganError(f"trainer.max_epochs is {trainer.max_epochs}, but the plan has epochs of its own; {cure}")
+    for name in ("check_val_every_n_epoch", "limit_val_batches"):
+        if getattr(trainer, name) == 0:
+            raise SegcganError(f"trainer.{name} is 0, but validation chooses weights and gate; leave it out")
+    if trainer.fast_dev_run:
+        cure = "set data.sampling.steps and plan.segmenter_epochs to 1 instead"
+        raise SegcganError(f"trainer.fast_dev_run is {trainer.fast_dev_run} and keeps no weights; {cure}")
+
+
+def _fit(args: list[str], run: Run, first: StageCLI, source: str | None) -> None:
     plan = first.schedule.stages(first.model.refiner is not None, bool(first.model.priors()))
-    if _rank() == 0:
+    if rank() == 0:
         write_text(run.folder / "config.yaml", first.parser.dump(first.config, skip_none=False))
-        if first.schedule.segmenter_from:
-            adopt(run, Path(first.schedule.segmenter_from), list(plan))
+        if source:
+            adopt(run, Path(source), list(plan))
     for stage, epochs in plan.items():
         if run.finished(stage):
             log.info("%s: finished before, skipped", stage)
@@ -83,7 +100,7 @@ def _fit(args: list[str], run: Run, first: StageCLI) -> None:
 
 def _choose_run(args: list[str], config: Path, runs: Path) -> Run:
     """Return an unfinished run with equal config, or a new one."""
-    others = [arg for arg in args if not arg.endswith(config.name)]
+    others = " ".join(arg for arg in args if not arg.endswith(config.name)).split(" --")  # a value stays at its key
     content = json.dumps([yaml.safe_load(config.read_text()), sorted(others)], sort_keys=True, default=str)
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     base = runs / config.stem
@@ -155,7 +172,7 @@ def export_weights(run: Run, name: str, part: nn.Module) -> None:
 
 def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
     """Predict held-out training cases (folds) or validation cases (segmenter) for the refiner to meet."""
-    data, rank, world = cli.datamodule, cli.trainer.global_rank, cli.trainer.world_size
+    data, place, world = cli.datamodule, cli.trainer.global_rank, cli.trainer.world_size
     cases: Sequence[Case] = data.split("val")
     if stage.startswith("fold-"):
         cases = data.folds[int(stage.removeprefix("fold-"))].held_out
@@ -165,13 +182,13 @@ def _fill_bank(cli: StageCLI, run: Run, stage: str) -> None:
         torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     )
     chain = cli.model.chain.to(device)
-    found = [_bank_case(case, chain, bank, cli) for case in cases[rank::world]]
+    found = [_bank_case(case, chain, bank, cli) for case in cases[place::world]]
     if world > 1:
         gathered: list[Any] = [None] * world
         torch.distributed.all_gather_object(gathered, found)
         found = [score for scores in gathered for score in scores]
     kind = "held-out training" if stage.startswith("fold-") else "validation"
-    if found and rank == 0:
+    if found and place == 0:
         dice = float(np.nanmean(found))
         log.info("%s: coarse Dice %.3f on %d %s cases", stage, dice, len(found), kind)
         bank_facts = run.facts.get("bank", {}) | {stage: {"dice": dice, "cases": len(found)}}
@@ -222,5 +239,6 @@ def _describe(cli: StageCLI, run: Run, stage: str, epochs: int) -> None:
     )
 
 
-def _rank() -> int:
+def rank() -> int:
+    """Return the number of this process on its machine; 0 = the first, which writes."""
     return int(os.environ.get("LOCAL_RANK", 0))

@@ -15,20 +15,21 @@ from segcgan.tasks.segmentation import SegmentationTask
 
 
 def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
-    """Run segmenter, refiner and critic once on two empty windows of the size and channels of the data.
+    """Run segmenter, refiner and critic once on one or two empty windows of the size and channels of the data.
 
     Raises:
         SegcganError: one of them does not take such windows, or returns another number of classes.
     """
     classes, patch = len(data.classes), data.sampling.patch
     channels = data.cases[0].channels * (2 * data.sampling.context + 1)
+    count = min(2, data.sampling.batch_size)
     batch = Batch(
-        image=torch.zeros(2, channels, *patch),
-        valid=torch.ones(2, 1, *patch, dtype=torch.bool),
-        spacing=torch.ones(2, 2),
-        origin=torch.zeros(2, 2, dtype=torch.int64),
-        key=torch.arange(2),
-        target=torch.zeros(2, *patch, dtype=torch.int64),
+        image=torch.zeros(count, channels, *patch),
+        valid=torch.ones(count, 1, *patch, dtype=torch.bool),
+        spacing=torch.ones(count, 2),
+        origin=torch.zeros(count, 2, dtype=torch.int64),
+        key=torch.arange(count),
+        target=torch.zeros(count, *patch, dtype=torch.int64),
     )
     noise = Noise(0, 0, batch)
     size = f"{' x '.join(map(str, patch))} windows of {channels} channel(s) and {classes} classes"
@@ -36,14 +37,14 @@ def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
     def attempt(part: str, act: Callable[[], Any]) -> Any:
         try:
             return act()
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            why = " ".join(str(error).split())[:160]
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+            why = " ".join(str(error).split())[:160] or type(error).__name__
             raise SegcganError(f"model.{part} does not fit {size} ({why}); make its arguments match") from error
 
     with torch.no_grad():
         _, logits = attempt("segmenter", lambda: segmenter_loss(task.segmenter, batch, noise))
         _same("segmenter", logits, classes)
-        batch = replace(batch, coarse=torch.full((2, classes, *patch), 1 / classes))
+        batch = replace(batch, coarse=torch.full((count, classes, *patch), 1 / classes))
         refiner = task.refiner
         if refiner is not None:
             _, logits = attempt("refiner", lambda: refiner.training_loss(batch, noise))

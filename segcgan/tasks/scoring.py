@@ -94,9 +94,7 @@ class Scoreboard:
                     name: ambiguity(samples, raters, len(data.classes)) for name, samples in drawn.items()
                 }
         if outcome.evidence.size:
-            gain = _mean(rows, "refined") - _mean(rows, "coarse")
-            change = _mean(rows, "refined", "iou") - _mean(rows, "coarse", "iou")
-            self.units[case.name] = Unit(outcome.evidence, gain, change)
+            self.units[case.name] = Unit(outcome.evidence, _gain(rows), _gain(rows, "iou"))
 
     def gather(self) -> None:
         """Join the scores of all processes, if there are several."""
@@ -156,10 +154,21 @@ class Scoreboard:
         return sum(gate is None or bool(gate.decide(unit.evidence)[0]) for unit in self.units.values())
 
 
-def _mean(rows: list[Row], variant: str, name: str | None = None) -> float:
-    """Mean over classes of one score, or of the mean of IoU and Boundary IoU."""
-    chosen = [row for row in rows if row.variant == variant]
-    return _mean_of([getattr(row, name) if name else (row.iou + row.boundary_iou) / 2 for row in chosen])
+def _mean(rows: list[Row], variant: str, name: str) -> float:
+    """Mean over classes of one score."""
+    return _mean_of([getattr(row, name) for row in rows if row.variant == variant])
+
+
+def _gain(rows: list[Row], name: str | None = None) -> float:
+    """Refined minus coarse, mean over classes, of one score or of the mean of IoU and Boundary IoU.
+
+    A mask that is rightly empty has no score and counts as 1, or inventing an object would harm nobody.
+    """
+    scores: dict[str, dict[str, float]] = {"coarse": {}, "refined": {}}
+    for row in rows:
+        scores[row.variant][row.class_name] = getattr(row, name) if name else (row.iou + row.boundary_iou) / 2
+    pairs = [(a, scores["refined"][each]) for each, a in scores["coarse"].items()]
+    return _mean_of([(b if b == b else 1) - (a if a == a else 1) for a, b in pairs if a == a or b == b])
 
 
 def _mean_of(values: list[float]) -> float:

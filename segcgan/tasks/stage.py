@@ -11,6 +11,7 @@ from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
 from segcgan.chain import has_bf16
 from segcgan.data.module import SegmentationData
@@ -23,6 +24,10 @@ from segcgan.tasks.journal import keep_earlier_metrics
 from segcgan.tasks.previews import Previews
 from segcgan.tasks.segmentation import SegmentationTask
 from segcgan.tasks.tracking import check_installed, settle
+
+_MISTAKES = (
+    ArgumentError, MisconfigurationException, ImportError, TypeError, ValueError, LookupError, OSError
+)  # fmt: skip
 
 
 @dataclass
@@ -96,7 +101,7 @@ class StageCLI(LightningCLI):
             more["trainer.default_root_dir"] = str(run.folder)
         try:
             self._build(args, more)
-        except (ArgumentError, ImportError, TypeError, ValueError, KeyError, OSError) as error:
+        except _MISTAKES as error:
             raise SegcganError(_cure(error, self._fetched())) from error
         self.datamodule.stage = stage
         stages = self.schedule.stages(self.model.refiner is not None)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segcgan.case import IGNORE
 from segcgan.classes import ClassSpec
-from segcgan.data.labels import label_values
+from segcgan.data.labels import label_values, rater_bits
 from segcgan.data.manifest import open_rows, pair_by_stem, parse_window, read_manifest
 from segcgan.data.phantoms import write_phantoms
 from segcgan.errors import SegcganError
@@ -92,7 +92,7 @@ def test_refused_manifests(folder):
     text = refused(folder, "image,split", "a.png,train", "b.png,trian")
     assert text == "m.csv, line 3: split 'trian' is unknown; did you mean 'train'?"
     text = refused(folder, "image,mask", "a.png,none.png")
-    assert text == "m.csv, line 2: none.png does not exist; is data.root right?"
+    assert text == "m.csv, line 2: none.png does not exist; is data.images.root right?"
     assert refused(folder, "image,case", ",x") == "m.csv, line 2: names no image"
     text = refused(folder, "image,window", "a.png,0:2,0:3")
     assert text == 'm.csv, line 2: more values than columns; quote commas as in "0:9,0:9"'
@@ -329,3 +329,20 @@ def test_two_images_do_not_share_a_mask(tmp_path):
     for patient in ("p1", "p2"):
         png(tmp_path / "masks" / f"{patient}_s01.png", 0)
     assert [row.mask.stem for row in pair_by_stem(tmp_path)] == ["p1_s01", "p2_s01"]
+
+
+def test_a_value_belongs_to_one_class(tmp_path):
+    with pytest.raises(SegcganError) as error:
+        label_values("liver=1|2", CLASSES, tmp_path)
+    assert str(error.value) == f"{tmp_path}: the value 2 belongs to liver and to tumour; give it to one class"
+
+
+def test_names_that_hold_bit_are_no_raters(tmp_path):
+    assert rater_bits("orbit=1", [ClassSpec("background"), ClassSpec("orbit")], tmp_path) is None
+    assert rater_bits("orbit = bit0|bit1", [ClassSpec("background"), ClassSpec("orbit")], tmp_path) == (1, (0, 1))
+
+
+def test_a_manifest_in_another_encoding(tmp_path):
+    (tmp_path / "m.csv").write_bytes("image,größe\n".encode("latin-1"))
+    with pytest.raises(SegcganError, match=r"m\.csv is not UTF-8 text \(invalid start byte\); save it as UTF-8"):
+        read_manifest(tmp_path / "m.csv", tmp_path)

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from segcgan.data.splits import assign_splits, make_folds, slow_axis, write_splits
+from segcgan.data.splits import assign_splits, check_splits, make_folds, slow_axis, write_splits
 from segcgan.errors import SegcganError
 
 
@@ -156,3 +156,18 @@ def test_too_small_for_blocks(make_case, shape, what):
 def test_just_large_enough_for_blocks(make_case):
     folds = make_folds([make_case(np.zeros((1, 12, 4, 4)))], 2, (5, 5))
     assert [[part.shape[0] for part in fold.train] for fold in folds] == [[1], [1]]
+
+
+def test_what_was_learnt_is_not_tested(grouped, tmp_path):
+    cases = grouped(5, each=1)
+    assign_splits(cases, 0.2, 0.2, seed=1)
+    write_splits(tmp_path / "splits.csv", cases)
+    tested = [case for case in cases if case.split == "test"]
+    check_splits(tmp_path / "splits.csv", [*tested, *grouped(9, each=1)[8:]], "test")
+    learnt = next(case for case in cases if case.split == "train")
+    with pytest.raises(SegcganError) as error:
+        check_splits(tmp_path / "splits.csv", [*tested, learnt], "test")
+    assert str(error.value) == (
+        f"case {learnt.name!r} was in the split train when {tmp_path} was trained and is in test now; give the images, "
+        "seed and shares of then, or name splits in a manifest"
+    )

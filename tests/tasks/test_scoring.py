@@ -11,7 +11,7 @@ from segcgan.metrics.blocks import Block
 from segcgan.metrics.cases import Row
 from segcgan.metrics.objects import Object, detection
 from segcgan.metrics.records import read_records
-from segcgan.tasks.scoring import Scoreboard
+from segcgan.tasks.scoring import Scoreboard, _gain
 
 
 def test_a_case_that_two_processes_scored_has_its_objects_and_blocks_once(monkeypatch):
@@ -58,3 +58,16 @@ def test_the_convention_of_a_config_reaches_table_rows_and_report(tiny, capsys):
     assert {row.convention for row in rows} == {"surfels, pooled"}
     assert all(0 <= row.cldice <= 1 for row in rows)
     assert "weighted by area (Nikolov 2018" in (run / "report.html").read_text()
+
+
+def test_an_invented_object_is_harm_and_one_taken_away_a_gain():
+    rows = [
+        Row("a", "a", variant, name, "ok", score, score, score, 1, 9, 9, "px", 2.0)
+        for name, coarse, refined in (("x", float("nan"), 0.0), ("y", 0.5, 0.75), ("z", float("nan"), float("nan")))
+        for variant, score in (("coarse", coarse), ("refined", refined))
+    ]
+    assert _gain(rows) == _gain(rows, "iou") == pytest.approx((-1 + 0.25) / 2)
+    assert _gain(rows[:2]) == -1
+    swapped = {"coarse": "refined", "refined": "coarse"}
+    assert _gain([replace(row, variant=swapped[row.variant]) for row in rows[:2]]) == 1
+    assert np.isnan(_gain(rows[4:]))
