@@ -57,7 +57,7 @@ def discs() -> Callable[..., "Batch"]:
             valid=torch.ones(count, 1, size, size, dtype=torch.bool),
             spacing=torch.ones(count, 2),
             origin=torch.zeros(count, 2, dtype=torch.int64),
-            key=torch.arange(count) + 1000 * seed,
+            key=(torch.arange(count) + 1000 * seed) << 20,  # a case each
             target=target,
         )
 

@@ -14,7 +14,7 @@ def batch(size, count=1, classes=2, channels=1, seed=0, origin=(0, 0)):
         valid=torch.ones(count, 1, size, size, dtype=torch.bool),
         spacing=torch.ones(count, 2),
         origin=torch.tensor([origin] * count),
-        key=torch.arange(count),
+        key=torch.arange(count) << 20,  # a case each
         target=target,
         coarse=torch.randn(count, classes, size, size, generator=generator).mul(2).softmax(1),
     )
