@@ -55,17 +55,14 @@ def read_manifest(path: Path, root: Path) -> list[Row]:
         reader = csv.DictReader(stream)
         try:
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
-        except UnicodeDecodeError as error:
-            raise SegcganError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-        for column in reader.fieldnames:
-            if column not in COLUMNS:
-                raise SegcganError(f"{path}: unknown column {column!r}{nearest(column, COLUMNS)}")
-        if "image" not in reader.fieldnames:
-            raise SegcganError(f"{path}: has no column 'image'; the columns are {', '.join(COLUMNS)}")
-        try:
             lines = [(reader.line_num, line) for line in reader]
         except UnicodeDecodeError as error:
             raise SegcganError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    for column in reader.fieldnames:
+        if column not in COLUMNS:
+            raise SegcganError(f"{path}: unknown column {column!r}{nearest(column, COLUMNS)}")
+    if "image" not in reader.fieldnames:
+        raise SegcganError(f"{path}: has no column 'image'; the columns are {', '.join(COLUMNS)}")
     rows = []
     for number, line in lines:
         if None in line:

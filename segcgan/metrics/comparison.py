@@ -31,6 +31,7 @@ _AT_ONCE = 1 << 21  # draws in memory
 FEW_GROUPS = 6  # below it no p value can be under 0.05
 
 Key = tuple[str, str]
+Scores = dict[Key, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Tally:
     bound: float  # upper 95 % bound of the share of harmed ones
 
 
-def by_case(runs: Sequence[Sequence[Row]], variant: str, where: str) -> dict[Key, dict[str, float]]:
+def by_case(runs: Sequence[Sequence[Row]], variant: str, where: str) -> Scores:
     """Return {(case, class): scores} of a variant, averaged over runs that differ in their seed.
 
     Raises:
@@ -120,7 +121,7 @@ def same_measure(first: Sequence[Row], second: Sequence[Row], a: str, b: str) ->
 
 
 def differences(
-    first: dict[Key, dict[str, float]], second: dict[Key, dict[str, float]], groups: dict[str, str], seed: int = 0
+    first: Scores, second: Scores, groups: dict[str, str], seed: int = 0
 ) -> list[Difference]:
     """Compare all scores.
 
@@ -148,15 +149,15 @@ def differences(
     return found
 
 
-def case_pairs(first: dict[Key, dict[str, float]], second: dict[Key, dict[str, float]]) -> list[tuple[float, float]]:
-    """Return the IoU of every case in A and in B, means over its classes.
+def case_pairs(first: Scores, second: Scores, scores: Sequence[str] = ("iou",)) -> list[tuple[float, float]]:
+    """Return the IoU (or the mean of other scores) of every case in A and in B, means over its classes.
 
-    A class that the reference lacks has no IoU where its mask is rightly empty: that counts as 1 if the other mask
-    is not empty (whose IoU is 0), or inventing an object where there is none would harm nobody.
+    A class that the reference lacks has no score where its mask is rightly empty: that counts as 1 if the other mask
+    is not empty (whose score is 0), or inventing an object where there is none would harm nobody.
     """
     pairs: dict[str, list[tuple[float, float]]] = {}
     for key, values in first.items():
-        a, b = values["iou"], second[key]["iou"]
+        a, b = (sum(side[score] for score in scores) / len(scores) for side in (values, second[key]))
         if a == a or b == b:
             pairs.setdefault(key[0], []).append((a if a == a else 1.0, b if b == b else 1.0))
     means = (np.mean(each, 0) for each in pairs.values())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import at_least
 from segcgan.losses.variational import Gaussian, active_units, kl_nats, warmed_up
 from segcgan.noise import Noise
 from segcgan.priors.base import Prior
@@ -44,11 +44,8 @@ class ImageVAE(Prior):
         warmup: int = 100,
     ) -> None:
         super().__init__()
-        least = {"channels": 1, "width": 1, "levels": 1, "latent": 1, "beta": 0, "warmup": 0}
-        given = dict(zip(least, (channels, width, levels, latent, beta, warmup), strict=True))
-        for name, value in given.items():
-            if value < least[name]:
-                raise SegcganError(f"image VAE {name} is {value}; it must be at least {least[name]}")
+        at_least("image VAE ", 1, channels=channels, width=width, levels=levels, latent=latent)
+        at_least("image VAE ", 0, beta=beta, warmup=warmup)
         self.channels, self.latent, self.beta, self.warmup = channels, latent, beta, warmup
         self.encoder = Encoder(channels, width, levels)
         self.stride, widths = self.encoder.stride, self.encoder.widths

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.losses import cross_entropy, dice_loss
 from segcgan.losses.region import one_hot
 from segcgan.noise import Noise
@@ -35,9 +35,8 @@ class MaskAutoencoder(Prior):
 
     def __init__(self, classes: int, width: int = 8, levels: int = 5, latent: int = 16) -> None:
         super().__init__()
-        for name, value, least in (("width", width, 1), ("levels", levels, 1), ("latent", latent, 2)):
-            if value < least:
-                raise SegcganError(f"mask autoencoder {name} is {value}; it must be at least {least}")
+        at_least("mask autoencoder ", 1, width=width, levels=levels)
+        at_least("mask autoencoder ", 2, latent=latent)
         self.encoder = Encoder(classes, width, levels)
         self.stride, widths = self.encoder.stride, self.encoder.widths
         self.code = nn.Sequential(PixelNorm(), nn.Conv2d(widths[-1], latent, 1), PixelNorm())

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import at_least
 from segcgan.regularisers.base import Regulariser
 
 
@@ -19,8 +19,7 @@ class Entropy(Regulariser):
 
     def __init__(self, weight: float = 0.05) -> None:
         super().__init__()
-        if weight < 0:
-            raise SegcganError(f"regulariser weight is {weight}; it must be at least 0")
+        at_least("regulariser ", 0, weight=weight)
         self.weight = weight
 
     def terms(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import at_least
 from segcgan.losses.region import one_hot
 from segcgan.priors.mask_autoencoder import MaskAutoencoder
 from segcgan.regularisers.base import Regulariser
@@ -23,8 +23,7 @@ class ShapeLatent(Regulariser):
 
     def __init__(self, prior: MaskAutoencoder, weight: float = 0.1) -> None:
         super().__init__(prior)
-        if weight < 0:
-            raise SegcganError(f"regulariser weight is {weight}; it must be at least 0")
+        at_least("regulariser ", 0, weight=weight)
         self.weight = weight
 
     def terms(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.losses import cross_entropy, dice_loss
 from segcgan.noise import Noise
 from segcgan.segmenters.base import segmenter_loss
@@ -38,9 +38,8 @@ class BoundarySegmenter(nn.Module):
         weight: float = 0.5,
     ) -> None:
         super().__init__()
-        for name, value, least in (("width", width, 1), ("radius", radius, 1), ("weight", weight, 0)):
-            if value < least:
-                raise SegcganError(f"segmenter {name} is {value}; it must be at least {least}")
+        at_least("segmenter ", 1, width=width, radius=radius)
+        at_least("segmenter ", 0, weight=weight)
         self.segmenter, self.channels, self.radius, self.weight = segmenter, channels, radius, weight
         first = next((m.in_channels for m in _head(segmenter) if isinstance(m, nn.Conv2d)), channels + classes)
         self.branch = nn.Sequential(nn.Conv2d(first, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, 2, 1))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcgan.batch import Batch
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, at_least
 from segcgan.losses.variational import Gaussian
 from segcgan.noise import Noise
 from segcgan.priors import ImageVAE
@@ -31,8 +31,7 @@ class LatentSegmenter(nn.Module):
 
     def __init__(self, segmenter: nn.Module, prior: ImageVAE, weight: float = 0.05) -> None:
         super().__init__()
-        if weight < 0:
-            raise SegcganError(f"segmenter weight is {weight}; it must be at least 0")
+        at_least("segmenter ", 0, weight=weight)
         self.segmenter = widened(segmenter, prior.channels, prior.features + prior.latent)
         self.prior, self.weight = prior, weight
 

@@ -14,6 +14,7 @@ from segcgan.metrics.ambiguity import ambiguity
 from segcgan.metrics.blocks import Block, score_blocks
 from segcgan.metrics.calibration import Calibration, calibrate
 from segcgan.metrics.cases import Row, pool, score_case
+from segcgan.metrics.comparison import by_case, case_pairs
 from segcgan.metrics.objects import Object, detection, score_objects
 from segcgan.metrics.pair import Convention
 from segcgan.metrics.summary import Table, number, summarise, table
@@ -94,7 +95,7 @@ class Scoreboard:
                     name: ambiguity(samples, raters, len(data.classes)) for name, samples in drawn.items()
                 }
         if outcome.evidence.size:
-            self.units[case.name] = Unit(outcome.evidence, _gain(rows), _gain(rows, "iou"))
+            self.units[case.name] = Unit(outcome.evidence, _gain(rows, "iou", "boundary_iou"), _gain(rows, "iou"))
 
     def gather(self) -> None:
         """Join the scores of all processes, if there are several."""
@@ -159,16 +160,10 @@ def _mean(rows: list[Row], variant: str, name: str) -> float:
     return _mean_of([getattr(row, name) for row in rows if row.variant == variant])
 
 
-def _gain(rows: list[Row], name: str | None = None) -> float:
-    """Refined minus coarse, mean over classes, of one score or of the mean of IoU and Boundary IoU.
-
-    A mask that is rightly empty has no score and counts as 1, or inventing an object would harm nobody.
-    """
-    scores: dict[str, dict[str, float]] = {"coarse": {}, "refined": {}}
-    for row in rows:
-        scores[row.variant][row.class_name] = getattr(row, name) if name else (row.iou + row.boundary_iou) / 2
-    pairs = [(a, scores["refined"][each]) for each, a in scores["coarse"].items()]
-    return _mean_of([(b if b == b else 1) - (a if a == a else 1) for a, b in pairs if a == a or b == b])
+def _gain(rows: list[Row], *scores: str) -> float:
+    """Refined minus coarse of one case, mean of scores and classes; NaN where both masks are rightly empty."""
+    coarse, refined = (by_case([rows], variant, "") for variant in ("coarse", "refined"))
+    return _mean_of([b - a for a, b in case_pairs(coarse, refined, scores)])
 
 
 def _mean_of(values: list[float]) -> float:

@@ -65,7 +65,9 @@ class Schedule:
         """Return the stages in order with their epochs."""
         if self.folds == 1 or self.folds < 0:
             raise SegcganError(f"plan.folds is {self.folds}; give 0 (corruptions only) or at least 2")
-        at_least("plan.", 0, preview_every=self.preview_every, refiner_epochs=self.refiner_epochs)
+        if self.preview_every < 0:
+            raise SegcganError(f"plan.preview_every is {self.preview_every}; give a number of epochs, or 0 for none")
+        at_least("plan.", 0, refiner_epochs=self.refiner_epochs)
         at_least("plan.", 1, segmenter_epochs=self.segmenter_epochs)
         if self.fold_epochs is not None:
             at_least("plan.", 1, fold_epochs=self.fold_epochs)

@@ -142,14 +142,15 @@ def train(refiner, steps=150, adversary=None):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_that_there_are_two_truths(kind):
-    """Samples are one square or the other, both now and then, and hardly anything in between."""
+    """Samples are one square or the other, both often, and hardly anything in between."""
     torch.manual_seed(0)
     adversary = None
     if kind is AdversarialRefiner:
         adversary = Adversary(PatchCritic(1, 2, width=16), warmup=20, weight=0.05, cap=1.0)
-    large, small = train(kind(1, 2, width=8), 220, adversary)
+    # the rarer truth of the latent refiner had 9 to 45 % of its samples at 220 steps, by seed, 12 to 44 % at 400
+    large, small = train(kind(1, 2, width=8), 220 if adversary else 400, adversary)
     assert large + small > 0.6
-    assert min(large, small) > 0.05  # of five seeds of the latent refiner: 0.09 to 0.45
+    assert min(large, small) > 0.15
 
 
 def test_without_the_energy_score_samples_collapse():

@@ -67,7 +67,7 @@ def test_never_if_not_wanted_and_training_is_the_same_either_way(tiny: Path) -> 
     assert len(drawn(drawing)) == 3
     one, other = (load_file(run.folder / "chain.safetensors") for run in (without, drawing))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    with pytest.raises(SegcganError, match=r"plan\.preview_every is -1; it must be at least 0"):
+    with pytest.raises(SegcganError, match=r"plan\.preview_every is -1; give a number of epochs, or 0 for none"):
         replace(Schedule(), preview_every=-1).stages(refiner=True)
 
 

@@ -66,8 +66,8 @@ def test_an_invented_object_is_harm_and_one_taken_away_a_gain():
         for name, coarse, refined in (("x", float("nan"), 0.0), ("y", 0.5, 0.75), ("z", float("nan"), float("nan")))
         for variant, score in (("coarse", coarse), ("refined", refined))
     ]
-    assert _gain(rows) == _gain(rows, "iou") == pytest.approx((-1 + 0.25) / 2)
-    assert _gain(rows[:2]) == -1
+    assert _gain(rows, "iou", "boundary_iou") == _gain(rows, "iou") == pytest.approx((-1 + 0.25) / 2)
+    assert _gain(rows[:2], "iou") == -1
     swapped = {"coarse": "refined", "refined": "coarse"}
-    assert _gain([replace(row, variant=swapped[row.variant]) for row in rows[:2]]) == 1
-    assert np.isnan(_gain(rows[4:]))
+    assert _gain([replace(row, variant=swapped[row.variant]) for row in rows[:2]], "iou") == 1
+    assert np.isnan(_gain(rows[4:], "iou"))

@@ -30,7 +30,7 @@ def test_a_number_of_folds_that_cannot_be(folds):
 
 @pytest.mark.parametrize(
     ("name", "value", "least"),
-    [("segmenter_epochs", 0, 1), ("refiner_epochs", -1, 0), ("fold_epochs", 0, 1), ("preview_every", -1, 0)],
+    [("segmenter_epochs", 0, 1), ("refiner_epochs", -1, 0), ("fold_epochs", 0, 1)],
 )
 def test_numbers_of_epochs_that_cannot_be(name, value, least):
     with pytest.raises(SegcganError) as error:
