@@ -199,6 +199,11 @@ class Case:
         """The window that covers the case."""
         return slice(0, self.shape[0]), slice(0, self.shape[1]), slice(0, self.shape[2])
 
+    def strips(self, rows: int = 1024) -> list[Window]:
+        """Return windows that cover the case slice by slice, at most so many rows at a time."""
+        starts = [(z, y) for z in range(self.shape[0]) for y in range(0, self.shape[1], rows)]
+        return [(slice(z, z + 1), slice(y, min(y + rows, self.shape[1])), self.whole[2]) for z, y in starts]
+
     def _absolute(self, window: Window) -> Window:
         z, y, x = (slice(p.start + o, p.stop + o) for p, o in zip(window, self.start, strict=True))
         return z, y, x

@@ -181,3 +181,12 @@ def test_part_of_a_part_and_a_window_over_the_edge():
     assert (part.shape, part.start) == ((1, 2, 2), (2, 1, 3))
     np.testing.assert_array_equal(part.read_reference(part.whole), case.read_reference(window((2, 3), (1, 3), (3, 5))))
     np.testing.assert_allclose(part.geometry.affine @ [0, 0, 0, 1], case.geometry.affine @ [2, 1, 3, 1])
+
+
+def test_strips_cover_a_case_once():
+    seen = np.zeros(STORED, int)
+    strips = make_case().strips(rows=3)
+    for strip in strips:
+        seen[strip] += 1
+    assert (seen == 1).all()
+    assert {tuple(part.stop - part.start for part in strip) for strip in strips} == {(1, 3, 5), (1, 1, 5)}

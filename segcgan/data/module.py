@@ -66,6 +66,9 @@ class SegmentationData(pl.LightningDataModule):
         self.images, self.classes = images, classes
         self.sampling, self.intensity = sampling or Sampling(), intensity or Intensity()
         self.augment = _build(Augment, "augment", augment)
+        if self.augment.rotate90 and self.sampling.patch[0] != self.sampling.patch[1]:
+            cure = "make data.sampling.patch square, or turn it off"
+            raise SegcganError(f"data.augment.rotate90 needs square patches, not {list(self.sampling.patch)}; {cure}")
         self.corruption = _build(Corruption, "corruption", corruption)
         if not 0 <= corrupted <= 1:
             raise SegcganError(f"data.corrupted is {corrupted}; it is a share and must lie between 0 and 1")

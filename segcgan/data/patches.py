@@ -17,7 +17,6 @@ from segcgan.data.corruptions import Corruption
 from segcgan.data.normalisation import Normalisation
 from segcgan.errors import at_least
 
-_ROWS = 1024  # read at a time
 _REMEMBERED = 2000  # foreground positions kept per case and class
 
 
@@ -205,13 +204,13 @@ class PatchDataset(Dataset[Batch]):
         if case.name not in self._foreground:
             rng = np.random.default_rng([self.seed, zlib.crc32(case.name.encode())])
             found = [np.zeros((0, 3), np.int64)]
-            strips = [(z, y) for z in range(case.shape[0]) for y in range(0, case.shape[1], _ROWS)]
-            for z, y in strips:
-                labels = case.read_reference((slice(z, z + 1), slice(y, y + _ROWS), case.whole[2]))[0]
+            strips = case.strips()
+            for strip in strips:
+                labels, corner = case.read_reference(strip)[0], [strip[0].start, strip[1].start, 0]
                 for index in range(1, self.classes):
                     places = np.argwhere(labels == index)
                     places = places[rng.permutation(len(places))[: max(1, _REMEMBERED // len(strips))]]
-                    found.append(np.insert(places + np.array([y, 0]), 0, z, axis=1))
+                    found.append(np.insert(places, 0, 0, axis=1) + corner)
             self._foreground[case.name] = np.concatenate(found)
         return self._foreground[case.name]
 

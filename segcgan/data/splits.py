@@ -61,14 +61,16 @@ def write_splits(path: Path, cases: Sequence[Case]) -> None:
         writer.writerows([case.name, case.group, case.split] for case in cases)
 
 
-def check_splits(path: Path, cases: Sequence[Case], split: str) -> None:
+def check_splits(path: Path, cases: Sequence[Case]) -> None:
     """Raise SegcganError if a case was in another split when ``path`` was written: a run learnt from it, perhaps."""
     with path.open(newline="", encoding="utf-8") as stream:
         before = {line["case"]: line["split"] for line in csv.DictReader(stream)}
     for case in cases:
-        if (was := before.get(case.name, split)) != split:
-            moved = f"case {case.name!r} was in the split {was} when {path.parent} was trained and is in {split} now"
-            raise SegcganError(f"{moved}; give the images, seed and shares of then, or name splits in a manifest")
+        if (was := before.get(case.name, case.split)) != case.split:
+            raise SegcganError(
+                f"case {case.name!r} was in the split {was} when {path.parent} was trained and is in {case.split} now; "
+                "give the images, seed and shares of then, or name splits in a manifest"
+            )
 
 
 def make_folds(cases: Sequence[Case], count: int, margin: tuple[int, int]) -> list[Fold]:

@@ -2,7 +2,10 @@
 
 import json
 import logging
+import shlex
 from pathlib import Path
+
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
 from segcgan.about import find_config
 from segcgan.errors import SegcganError
@@ -10,8 +13,10 @@ from segcgan.metrics.summary import Table
 from segcgan.runs import Run
 from segcgan.tasks.checks import check_config
 from segcgan.tasks.evaluation import evaluate
-from segcgan.tasks.plan import fit, rank
+from segcgan.tasks.plan import fit
+from segcgan.tasks.processes import rank
 from segcgan.tasks.settings import completions, layered
+from segcgan.tasks.stage import one_sentence
 
 log = logging.getLogger("segcgan")
 
@@ -27,10 +32,18 @@ def command(verb: str, names: list[str], overrides: list[str]) -> Table:
     Raises:
         SegcganError: something is wrong with the config, the data or the run.
     """
+    try:
+        return _carry_out(verb, names, overrides)
+    except MisconfigurationException as error:  # Lightning's, of what shows only once it meets the data
+        raise SegcganError(f"the config cannot be used: {one_sentence(error)}") from error
+
+
+def _carry_out(verb: str, names: list[str], overrides: list[str]) -> Table:
     with layered([find_config(name) for name in names]) as config:
         overrides = [*overrides, *completions(config, overrides)]
         runs = Path((check_config(config, overrides).get("plan") or {}).get("runs", "runs"))
-        again = " ".join(f"--config {name}" for name in names)
+        again = shlex.join([word for name in names for word in ("--config", name)])
+        again += f" --plan.runs {shlex.quote(str(runs))}" if _given("plan.runs", overrides) else ""
         if verb == "fit":
             run = fit(["--config", str(config), *overrides], config, runs)
             if rank():
@@ -39,7 +52,8 @@ def command(verb: str, names: list[str], overrides: list[str]) -> Table:
             shown = _shown(run.folder)
             log.info("validation scores of %s", shown)
             log.info("report:  %s", shown / "report.html")
-            log.info("next:    segcgan test %s   |   segcgan predict -i FOLDER -o OUT -m %s", again, shown)
+            quoted = shlex.quote(str(shown))
+            log.info("next:    segcgan test %s   |   segcgan predict -i FOLDER -o OUT -m %s", again, quoted)
             return table[0], table[1]
         run = _finished(config, runs, again)
     stored = run.folder / "config.yaml"
@@ -55,6 +69,10 @@ def _finished(config: Path, runs: Path, again: str) -> Run:
     if not run.finished("chain"):
         raise SegcganError(f"{run.folder} is not trained to its end; go on with segcgan fit {again}")
     return run
+
+
+def _given(key: str, overrides: list[str]) -> bool:
+    return any(word.partition("=")[0] == f"--{key}" for word in overrides)
 
 
 def _shown(path: Path) -> Path:

@@ -9,6 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 
+from segcgan.tasks.processes import rank
+
 log = logging.getLogger("segcgan")
 
 
@@ -16,11 +18,14 @@ def quiet_lightning() -> None:
     """Silence advice that does not concern users of segcgan."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if rank():
+        log.setLevel(logging.WARNING)  # what goes on is said once
     for text in (
         "LightningCLI's args",
         ".*does not have many workers",
         ".*Checkpoint directory",
         ".*logging interval",
+        ".*sync_dist=True",  # scores are gathered before they are logged
         "Experiment logs",
     ):
         warnings.filterwarnings("ignore", text)

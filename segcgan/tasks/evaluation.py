@@ -99,7 +99,7 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
     if not any(case.reference is not None for case in cases):
         raise SegcganError(f"no case of the split {split} has a mask to score against; give one, or another split")
     if (drawn := run.folder / "splits.csv").is_file():
-        check_splits(drawn, cases, split)
+        check_splits(drawn, cases)
     cli.trainer.test(task, datamodule=cli.datamodule, verbose=False)
     return _publish(cli, run, split)
 

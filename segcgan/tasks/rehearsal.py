@@ -1,4 +1,4 @@
-"""One step of everything on empty windows, before hours of training: parts that do not fit are told at once."""
+"""What would stop a training after hours is told at once: parts that do not fit, masks that cannot be scored."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,8 +17,11 @@ from segcgan.tasks.segmentation import SegmentationTask
 def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
     """Run segmenter, refiner and critic once on one or two empty windows of the size and channels of the data.
 
+    Masks of training cases are all read in the first epoch, those of validation cases here.
+
     Raises:
-        SegcganError: one of them does not take such windows, or returns another number of classes.
+        SegcganError: a part does not take such windows, or returns another number of classes; a mask holds values of
+            no class.
     """
     classes, patch = len(data.classes), data.sampling.patch
     channels = data.cases[0].channels * (2 * data.sampling.context + 1)
@@ -52,6 +55,9 @@ def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
         adversary = task.adversary
         if adversary is not None:
             attempt("adversary.critic", lambda: adversary.rehearse(logits, batch))
+    for case in data.split("val"):
+        for strip in case.strips():
+            case.read_reference(strip)
 
 
 def _same(part: str, logits: torch.Tensor, classes: int) -> None:

@@ -34,11 +34,23 @@ def layered(paths: list[Path]) -> Iterator[Path]:
         return
     merged: dict[str, Any] = {}
     for path in paths:
-        merged = _with_channels(_merge(merged, read_config(path)), merged)
+        config = read_config(path)
+        if merged and "data" in config and "data" not in merged:
+            _check_order(merged, config, paths, path)
+        merged = _with_channels(_merge(merged, config), merged)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / f"{joined(paths)}.yaml"
         whole.write_text(yaml.safe_dump(merged, sort_keys=False), encoding="utf-8")
         yield whole
+
+
+def _check_order(below: dict[str, Any], above: dict[str, Any], paths: list[Path], path: Path) -> None:
+    """Refuse a config of a whole task that takes away the part another config before it gave."""
+    first, second = ((config.get("model") or {}) for config in (below, above))
+    for key in first.keys() & second.keys():
+        if (part := _class_of(first[key])) is not None and part != _class_of(second[key]):
+            names = f"model.{key} of {', '.join(each.stem for each in paths[: paths.index(path)])}"
+            raise SegcganError(f"{path} comes later and replaces {names}; put --config {path.name} first")
 
 
 def joined(paths: list[Path]) -> str:
@@ -82,6 +94,12 @@ def _over(old: Any, value: Any) -> Any:
             places[part["class_path"]] = _over(places.get(part["class_path"]), part)
         return list(places.values())
     return value
+
+
+def _class_of(value: Any) -> str | None:
+    """Return the class path of a part; None = no part."""
+    path = value.get("class_path") if isinstance(value, dict) else value
+    return path if isinstance(path, str) else None
 
 
 def _is_part(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import ArgumentError
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
@@ -83,6 +83,11 @@ class Schedule:
         return plan | ({"refiner": self.refiner_epochs} if refining else {})
 
 
+def validated(stage: str) -> bool:
+    """Tell whether validation cases are scored while a stage trains: folds and priors see none."""
+    return stage != "prior" and not stage.startswith("fold-")
+
+
 class StageCLI(LightningCLI):
     """LightningCLI for one stage; nothing runs by itself.
 
@@ -112,7 +117,7 @@ class StageCLI(LightningCLI):
             self.datamodule.bank = run.folder / "bank"
             self._equip(stage, run)
         if self.model.adversary is not None:
-            self._check_trainer()
+            self._check_turns()
 
     def _build(self, args: list[str], more: dict[str, Any]) -> None:
         super().__init__(
@@ -173,7 +178,7 @@ class StageCLI(LightningCLI):
         keys = [key for _, _, key in pretrained(segmenter, "model.segmenter")]
         return keys[0] if keys else "model.segmenter.init_args.encoder_weights"
 
-    def _check_trainer(self) -> None:
+    def _check_turns(self) -> None:
         """With an adversary two optimisers take turns, which these settings of Lightning do not allow."""
         for name, plain in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
             value = getattr(self.trainer, name)
@@ -215,9 +220,10 @@ class StageCLI(LightningCLI):
             callbacks.append(
                 ModelCheckpoint(folder, "best", monitor="val/score", mode="max", enable_version_counter=False)
             )
-        # the trainer's own bar and checkpoint give way to ours
+        # the trainer's own bar and checkpoint give way to ours; what never sees a score cannot stop by one
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        kept = [c for c in present if not isinstance(c, (ProgressBar, ModelCheckpoint))]
+        ours = (ProgressBar, ModelCheckpoint, *(() if validated(stage) else (EarlyStopping,)))
+        kept = [c for c in present if not isinstance(c, ours)]
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]
 
 

@@ -258,3 +258,10 @@ def test_windows_move_and_cases_stay(root):
     assert data.transfer_batch_to_device(batch, torch.device("meta"), 0).image.device.type == "meta"
     case = data.split("val")[0]
     assert data.transfer_batch_to_device(case, torch.device("meta"), 0) is case
+
+
+def test_quarter_turns_need_square_patches(root):
+    with pytest.raises(SegcganError) as error:
+        make(root, sampling=Sampling(patch=(16, 32)), augment={"rotate90": True})
+    said = "data.augment.rotate90 needs square patches, not [16, 32]; make data.sampling.patch square, or turn it off"
+    assert str(error.value) == said

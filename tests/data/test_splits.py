@@ -163,10 +163,11 @@ def test_what_was_learnt_is_not_tested(grouped, tmp_path):
     assign_splits(cases, 0.2, 0.2, seed=1)
     write_splits(tmp_path / "splits.csv", cases)
     tested = [case for case in cases if case.split == "test"]
-    check_splits(tmp_path / "splits.csv", [*tested, *grouped(9, each=1)[8:]], "test")
+    check_splits(tmp_path / "splits.csv", [*tested, *grouped(9, each=1)[8:]])
     learnt = next(case for case in cases if case.split == "train")
+    learnt.split = "test"
     with pytest.raises(SegcganError) as error:
-        check_splits(tmp_path / "splits.csv", [*tested, learnt], "test")
+        check_splits(tmp_path / "splits.csv", [*tested, learnt])
     assert str(error.value) == (
         f"case {learnt.name!r} was in the split train when {tmp_path} was trained and is in test now; give the images, "
         "seed and shares of then, or name splits in a manifest"

@@ -1,6 +1,8 @@
 """Two processes learn what one does: equal weights on both, the same curve for the same global batch."""
 
 import csv
+import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from segcgan.cli import main
+from segcgan.errors import SegcganError
 from segcgan.runs import Run
+from segcgan.tasks.processes import await_run, launch, rank
 from tests.tasks.test_adversarial import overlay
 
 PROBE = '''
@@ -61,6 +65,38 @@ def test_two_processes_equal_one(tiny: Path) -> None:
     assert banks[0] == banks[1]
     lines = [(run.folder / "cases_val.csv").read_text().count("\n") for run in runs]
     assert lines[0] == lines[1]
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_share_one_run(tiny: Path) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    torchrun = ["torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    words = ["--plan.folds=0", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    for verb in ("fit", "test"):
+        command = [sys.executable, "-m", *torchrun, "-m", "segcgan", verb, "--config", str(tiny), *words]
+        done = subprocess.run(command, cwd=tiny.parent, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("Dice ↑") == 1  # said once
+    runs = list((tiny.parent / "runs" / "tiny").glob("2*"))
+    assert len(runs) == 1
+    assert json.loads((runs[0] / "scores_test.json").read_text())["cases"] == 2
+
+
+def test_a_process_waits_for_the_run_of_its_own_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "1", "SLURM_PROCID": "3"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("RANK", "LOCAL_RANK", "TORCHELASTIC_RUN_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    assert (rank(), launch()) == (3, "srun 7.1 0")
+    run = Run(tmp_path)
+    run.note(launch="srun 7.0 0")  # an earlier step of the same job
+    with pytest.raises(SegcganError) as error:
+        await_run(lambda: run, patience=0.3)
+    assert str(error.value) == "process 3 waited 0 s for the first one to name a run; see what that says"
+    run.note(launch="srun 7.1 0")
+    assert await_run(lambda: run, patience=5) is run
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from segcgan.cli import main
         ("--plan.refiner_epochs=-1", "plan.refiner_epochs is -1; it must be at least 0"),
         ("--trainer.max_epochs=3", "trainer.max_epochs is 3, but the plan has epochs of its own; set plan"),
         ("--trainer.check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch is 0, but validation chooses weights"),
+        ("--trainer.limit_val_batches=0", "trainer.limit_val_batches is 0, but validation chooses weights and gate"),
         ("--trainer.fast_dev_run=true", "trainer.fast_dev_run is True and keeps no weights; set data.sampling.steps"),
         ("--trainer.accelerator=gpu", "the config cannot be used: No supported gpu backend found!"),
         ("--trainer.devices=0", "the config cannot be used: "),
@@ -37,3 +38,8 @@ def test_they_are_refused(tiny: Path, capsys: pytest.CaptureFixture[str], word: 
     assert main(["fit", "--config", str(tiny), word]) == 1
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert not (tiny.parent / "runs").exists()
+
+
+def test_what_shows_once_it_meets_the_data_is_a_sentence_too(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", str(tiny), "--trainer.limit_val_batches=0.1"]) == 1
+    assert "the config cannot be used: You requested to check 0.1 of" in capsys.readouterr().err.splitlines()[-1]

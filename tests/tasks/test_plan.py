@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +11,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from segcgan.cli import main
 from segcgan.errors import SegcganError
 from segcgan.runs import Run, load
-from segcgan.tasks.plan import _compare_banks
+from segcgan.tasks.banking import compare_banks
 from segcgan.tasks.scoring import Scoreboard
 from tests.tasks.conftest import interrupted
 
@@ -117,7 +120,7 @@ def test_a_run_in_use_is_not_trained_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("held_out", "warned"), [(0.85, False), (0.7, True)])
 def test_coarse_masks_much_worse_than_those_met_later_are_told(held_out, warned, caplog):
-    _compare_banks({"fold-0": {"dice": held_out, "cases": 3}, "segmenter": {"dice": 0.9, "cases": 2}})
+    compare_banks({"fold-0": {"dice": held_out, "cases": 3}, "segmenter": {"dice": 0.9, "cases": 2}})
     said = f"learns from coarse masks of Dice {held_out:.3f} but meets 0.900 on validation cases"
     assert (said in caplog.text) == warned
 
@@ -132,3 +135,52 @@ def test_a_training_that_finds_nothing_is_told(tiny: Path, size: int, monkeypatc
     assert main(["fit", "--config", str(tiny), *quick]) == 0
     said = "the coarse masks of validation cases never show disc, which the references do"
     assert (said in capsys.readouterr().err) == (not size)
+
+
+def test_a_class_that_validation_never_shows_is_told(tiny: Path, capsys) -> None:
+    for path in (tiny.parent / "data" / "masks").iterdir():  # 255 is what nobody knows
+        Image.fromarray(255 * np.asarray(Image.open(path))).save(path)
+    quick = ["--plan.folds=0", "--plan.segmenter_epochs=1", "--plan.refiner_epochs=0"]
+    assert main(["fit", "--config", str(tiny), *quick]) == 0
+    assert "no validation case shows disc; if some should, its values in data.classes" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_the_splits_it_began_with(tiny: Path, capsys) -> None:
+    words = ["fit", "--config", str(tiny), "--plan.folds=0"]
+    with interrupted("segmenter"):
+        assert main(words) == 130
+    run, data = run_of(tiny), tiny.parent / "data"
+    drawn = (run.folder / "splits.csv").read_text()
+    for kind in ("images", "masks"):
+        for index in range(8):
+            shutil.copy(data / kind / f"disc_{index}.png", data / kind / f"another_{index}.png")
+    assert main(words) == 1
+    assert f"when {run.folder} was trained and is in" in capsys.readouterr().err.splitlines()[-1]
+    assert (run.folder / "splits.csv").read_text() == drawn
+    for path in data.glob("*/another_*"):
+        path.unlink()
+    assert main(words) == 0
+    assert run_of(tiny).folder == run.folder
+
+
+def test_early_stopping_leaves_folds_alone(tiny: Path) -> None:
+    at_once = {"monitor": "val/score", "mode": "max", "stopping_threshold": 0}
+    stop = json.dumps([{"class_path": "EarlyStopping", "init_args": at_once}])
+    assert main(["fit", "--config", str(tiny), "--plan.fold_epochs=2", f"--trainer.callbacks={stop}"]) == 0
+    stages = run_of(tiny).folder / "stages"
+    last = [json.loads((stages / f"{name}.json").read_text())["epoch"] for name in ("fold-0", "fold-1", "segmenter")]
+    assert last == [1, 1, 0]
+
+
+def test_a_mask_of_validation_that_cannot_be_scored_is_told_before_a_run_is_made(tiny: Path, capsys) -> None:
+    assert main(["fit", "--config", str(tiny), "--plan.runs", str(tiny.parent / "other"), "--plan.folds=0"]) == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"segcgan test --config {tiny} --plan.runs {tiny.parent / 'other'}   |" in said
+    with (Run.find(tiny.parent / "other" / "tiny").folder / "splits.csv").open() as stream:
+        name = next(row["case"] for row in csv.DictReader(stream) if row["split"] == "val")
+    path = tiny.parent / "data" / "masks" / f"{name}.png"
+    Image.fromarray(7 * np.asarray(Image.open(path))).save(path)
+    assert main(["fit", "--config", str(tiny)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{path}: label values [7] belong to no class" in said
+    assert not (tiny.parent / "runs").exists()

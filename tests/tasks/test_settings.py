@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from segcgan.errors import SegcganError
 from segcgan.tasks.checks import check_config
 from segcgan.tasks.settings import completions, layered, read_config
 
@@ -108,3 +109,15 @@ def test_nothing_is_filled_in_where_nothing_is_missing(tmp_path: Path) -> None:
     assert completions(path, []) == []
     path.write_text("model: 3")
     assert completions(path, []) == []
+
+
+def test_a_task_after_what_changes_it_is_refused_where_it_takes_that_away(tmp_path: Path) -> None:
+    task = {"model": {"refiner": {"class_path": "a.One"}, "lr": 1}, "data": {"boundary": 2}}
+    with pytest.raises(SegcganError) as error:
+        merged(tmp_path, {"model": {"refiner": {"class_path": "a.Two"}}}, task)
+    said = f"{tmp_path / '1.yaml'} comes later and replaces model.refiner of 0; put --config 1.yaml first"
+    assert str(error.value) == said
+    assert merged(tmp_path, {"model": {"refiner": "a.One", "lr": 3}}, task)["model"]["lr"] == 1  # nothing is lost
+    assert merged(tmp_path, {"trainer": {"precision": 32}}, task)["trainer"] == {"precision": 32}
+    other = {"model": {"refiner": "a.Two"}, "data": {"boundary": 3}}
+    assert merged(tmp_path, task, other)["model"]["refiner"] == "a.Two"  # a whole task on top of another
