@@ -41,8 +41,9 @@ def keep(path: Path, rows: dict[str, list[Row]], blocks: dict[str, list[Block]],
             for row in found:
                 values = [f"{getattr(row, score):.5g}" for score in SCORES]
                 writer.writerow([name, row.case, row.group, row.class_name, row.unit, row.band, *values])
-    if len({row.group for found in rows.values() for row in found}) == 1:
-        write_records(path.with_suffix(".blocks.csv"), Block, [each for found in blocks.values() for each in found])
+    counts = [each for found in blocks.values() for each in found]  # a volume has none
+    if counts and len({row.group for found in rows.values() for row in found}) == 1:
+        write_records(path.with_suffix(".blocks.csv"), Block, counts)
     if any(spreads.values()):
         write_text(path.with_suffix(".json"), json.dumps(spreads, indent=1) + "\n")
 

@@ -38,6 +38,12 @@ def costs_before(config: str, settings: str) -> dict[str, float]:
     return facts["step costs"] if facts.get("settings") == settings else {}
 
 
+def _interval(groups: int, found: dict[str, Scored]) -> str:
+    if groups == 1 and not any(any(scored.blocks.values()) for scored in found.values()):
+        return "none: a single volume"
+    return "95 %, bootstrap over " + ("groups" if groups > 1 else "blocks") + " of the mean over seeds"
+
+
 def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, float], settings: str) -> None:
     """Print the table and write ``results/refiners_<config>.json``."""
     found = collect(config, seeds, runs, settings)
@@ -67,7 +73,7 @@ def write_table(config: str, seeds: list[int], runs: Path, costs: dict[str, floa
         "cases scored by every row": {score: len({case for case, _ in keys}) for score, keys in both.items()},
         "unit": rows[0].unit, "boundary band": rows[0].band, "step costs": costs, "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
-        "interval": "95 %, bootstrap over " + ("groups" if groups > 1 else "blocks") + " of the mean over seeds",
+        "interval": _interval(groups, found),
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"refiners_{config}.json").write_text(json.dumps(facts | {"rows": lines}, indent=1))

@@ -121,3 +121,16 @@ def test_a_single_scene_is_compared_by_blocks(modules, tmp_path):
         (row,) = [row for row in facts["rows"] if row["row"] == "+ residual, no gate"]
         assert row["dice"]["minus segmenter"]["units"] == 5
         assert row["dice"]["minus segmenter"]["mean"] == pytest.approx(2 * 310 / 750 - 2 * 260 / 750)
+
+
+def test_a_single_volume_has_no_blocks_and_no_interval(modules, tmp_path):
+    summary, _, kept = modules
+    make(tmp_path / "runs", 0, groups=1)
+    for path in (tmp_path / "runs").rglob("blocks_test.csv"):
+        write_records(path, Block, [])
+    for place in ("runs", "gone"):
+        summary.write_table("tiny", [0], tmp_path / place, {}, "abc")
+        facts = json.loads((tmp_path / "results" / "refiners_tiny.json").read_text())
+        assert facts["interval"] == "none: a single volume"
+        assert "minus segmenter" not in facts["rows"][1]["dice"]
+    assert not list(kept.KEPT.glob("*.blocks.csv"))
