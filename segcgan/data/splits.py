@@ -61,10 +61,15 @@ def write_splits(path: Path, cases: Sequence[Case]) -> None:
         writer.writerows([case.name, case.group, case.split] for case in cases)
 
 
+def read_splits(path: Path) -> dict[str, str]:
+    """Return {case: split} as ``write_splits`` wrote it."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return {line["case"]: line["split"] for line in csv.DictReader(stream)}
+
+
 def check_splits(path: Path, cases: Sequence[Case]) -> None:
     """Raise SegcganError if a case was in another split when ``path`` was written: a run learnt from it, perhaps."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        before = {line["case"]: line["split"] for line in csv.DictReader(stream)}
+    before = read_splits(path)
     for case in cases:
         if (was := before.get(case.name, case.split)) != case.split:
             raise SegcganError(

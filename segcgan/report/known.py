@@ -1,6 +1,5 @@
 """The cases a run was trained and scored on, opened again with their references."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from segcgan.classes import ClassSpec
 from segcgan.data.module import SegmentationData
 from segcgan.data.normalisation import Normalisation
 from segcgan.data.settings import Images
+from segcgan.data.splits import read_splits
 from segcgan.errors import SegcganError
 from segcgan.runs import Run
 
@@ -63,5 +63,4 @@ def _channels(folder: Path) -> int:
 def _splits(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise SegcganError(f"{path} is missing, so the cases of this run are not known; give images instead")
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["case"]: row["split"] for row in csv.DictReader(stream)}
+    return read_splits(path)

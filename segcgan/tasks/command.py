@@ -15,7 +15,7 @@ from segcgan.tasks.checks import check_config
 from segcgan.tasks.evaluation import evaluate
 from segcgan.tasks.plan import fit
 from segcgan.tasks.processes import rank
-from segcgan.tasks.settings import completions, layered
+from segcgan.tasks.settings import completions, layered, read_settings
 from segcgan.tasks.stage import one_sentence
 
 log = logging.getLogger("segcgan")
@@ -43,7 +43,8 @@ def _carry_out(verb: str, names: list[str], overrides: list[str]) -> Table:
         overrides = [*overrides, *completions(config, overrides)]
         runs = Path((check_config(config, overrides).get("plan") or {}).get("runs", "runs"))
         again = shlex.join([word for name in names for word in ("--config", name)])
-        again += f" --plan.runs {shlex.quote(str(runs))}" if _given("plan.runs", overrides) else ""
+        if "plan.runs" in read_settings(config, overrides)[1]:
+            again += f" --plan.runs {shlex.quote(str(runs))}"
         if verb == "fit":
             run = fit(["--config", str(config), *overrides], config, runs)
             if rank():
@@ -69,10 +70,6 @@ def _finished(config: Path, runs: Path, again: str) -> Run:
     if not run.finished("chain"):
         raise SegcganError(f"{run.folder} is not trained to its end; go on with segcgan fit {again}")
     return run
-
-
-def _given(key: str, overrides: list[str]) -> bool:
-    return any(word.partition("=")[0] == f"--{key}" for word in overrides)
 
 
 def _shown(path: Path) -> Path:

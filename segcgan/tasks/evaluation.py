@@ -50,7 +50,7 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
                 variant,
                 name,
             )
-        for name in sorted({row.class_name for row in task.board.rows if not row.voxels_reference} - found):
+        for name in sorted({row.class_name for row in task.board.rows} - found):
             log.warning(
                 "no validation case shows %s; if some should, its values in data.classes are not those of the masks "
                 "(255 is unknown unless a class lists it)",

@@ -28,7 +28,7 @@ from segcgan.tasks.evaluation import conclude
 from segcgan.tasks.journal import join_metrics
 from segcgan.tasks.processes import await_run, launch, rank
 from segcgan.tasks.rehearsal import rehearse
-from segcgan.tasks.stage import StageCLI, validated
+from segcgan.tasks.stage import VALIDATED, StageCLI
 from segcgan.tasks.tracking import closing
 
 
@@ -136,7 +136,7 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
     """Run one stage to its end: fit, export the averaged weights of the best epoch, fill the bank."""
     begin = time.perf_counter()
     overrides: dict[str, Any] = {"trainer.max_epochs": epochs}
-    if not validated(stage):
+    if stage not in VALIDATED:
         overrides["trainer.limit_val_batches"] = 0
     cli = StageCLI(args, stage, run, overrides)
     if stage not in ("prior", "refiner") and run.weights("prior").exists():
@@ -160,7 +160,7 @@ def _train(args: list[str], run: Run, stage: str, epochs: int, opened: Segmentat
         average = cli.model.average
         if average is None:
             raise RuntimeError(f"stage {stage} trained nothing")
-        if stage in ("segmenter", "refiner", "joint"):
+        if stage in VALIDATED:
             for name, part in average.module.named_children():
                 export_weights(run, name, part)
         else:

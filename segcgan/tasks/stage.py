@@ -25,6 +25,7 @@ from segcgan.tasks.previews import Previews
 from segcgan.tasks.segmentation import SegmentationTask
 from segcgan.tasks.tracking import check_installed, settle
 
+VALIDATED = ("segmenter", "refiner", "joint")  # stages that score validation cases while they train
 _MISTAKES = (
     ArgumentError, MisconfigurationException, ImportError, TypeError, ValueError, LookupError, OSError
 )  # fmt: skip
@@ -81,11 +82,6 @@ class Schedule:
         plan |= {f"fold-{k}": epochs for k in range(self.folds if refining else 0)}
         plan["segmenter"] = self.segmenter_epochs
         return plan | ({"refiner": self.refiner_epochs} if refining else {})
-
-
-def validated(stage: str) -> bool:
-    """Tell whether validation cases are scored while a stage trains: folds and priors see none."""
-    return stage != "prior" and not stage.startswith("fold-")
 
 
 class StageCLI(LightningCLI):
@@ -215,14 +211,15 @@ class StageCLI(LightningCLI):
             ]
         if self.model.rival is not None:
             callbacks.append(CriticHealth())
-        if stage in ("segmenter", "refiner", "joint"):
+        ours: tuple[type[Callback], ...] = (ProgressBar, ModelCheckpoint)  # the trainer's give way to them
+        if stage in VALIDATED:
             callbacks.append(Previews(run.folder / "previews", self.schedule.preview_every))
             callbacks.append(
                 ModelCheckpoint(folder, "best", monitor="val/score", mode="max", enable_version_counter=False)
             )
-        # the trainer's own bar and checkpoint give way to ours; what never sees a score cannot stop by one
+        else:
+            ours += (EarlyStopping,)  # what never sees a score cannot stop by one
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        ours = (ProgressBar, ModelCheckpoint, *(() if validated(stage) else (EarlyStopping,)))
         kept = [c for c in present if not isinstance(c, ours)]
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]
 

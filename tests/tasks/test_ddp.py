@@ -37,14 +37,19 @@ def losses(run: Run) -> list[float]:
         return [float(line["train/loss"]) for line in csv.DictReader(stream) if line["train/loss"]]
 
 
+def outcome_of(tiny: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", *words]
+    done = subprocess.run(command, cwd=tiny.parent, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
 def fit_as_pair(tiny: Path, *more: str) -> Run:
     (tiny.parent / "probe_ddp.py").write_text(PROBE)
     pair = ["--plan.runs", str(tiny.parent / "pair"), "--data.sampling.batch_size=2"]
     pair += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     pair += ["--trainer.callbacks+=probe_ddp.Probe", f"--trainer.callbacks.folder={tiny.parent}"]
-    command = [sys.executable, "-m", "segcgan", "fit", "--config", str(tiny), *more, *pair]
-    done = subprocess.run(command, cwd=tiny.parent, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    outcome_of(tiny, "segcgan", "fit", "--config", str(tiny), *more, *pair)
     return Run.find(next((tiny.parent / "pair").iterdir()))
 
 
@@ -75,9 +80,7 @@ def test_processes_of_torchrun_share_one_run(tiny: Path) -> None:
     torchrun = ["torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
     words = ["--plan.folds=0", "--trainer.devices=2", "--trainer.strategy=ddp"]
     for verb in ("fit", "test"):
-        command = [sys.executable, "-m", *torchrun, "-m", "segcgan", verb, "--config", str(tiny), *words]
-        done = subprocess.run(command, cwd=tiny.parent, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+        done = outcome_of(tiny, *torchrun, "-m", "segcgan", verb, "--config", str(tiny), *words)
         assert done.stdout.count("Dice ↑") == 1  # said once
     runs = list((tiny.parent / "runs" / "tiny").glob("2*"))
     assert len(runs) == 1
