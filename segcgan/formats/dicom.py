@@ -103,11 +103,10 @@ def write_mask(folder: Path, stem: str, case: Case, read: LabelReader, classes: 
         read: class indices (d, h, w) uint8 of a window in the case's own grid.
         classes: index 0 is the background; each other class becomes a segment with its SNOMED code.
 
+    A SEG that the source headers do not allow is left out, which is added to ``case.notes``.
+
     Returns:
         the files written.
-
-    Raises:
-        SegcganError: the source headers do not allow a DICOM SEG (the NIfTI is there all the same).
     """
     from segcgan.formats.dicom_seg import write_segmentation
 
@@ -116,8 +115,11 @@ def write_mask(folder: Path, stem: str, case: Case, read: LabelReader, classes: 
     names = [f"{stem}.nii.gz", f"{stem}.dcm"]
     with staging(folder) as fresh:
         nifti.save(fresh / names[0], labels, nifti.header_of(case))
-    with staging(folder) as fresh:  # a second time, so that headers no SEG can be made of do not cost the NIfTI
-        write_segmentation(fresh / names[1], case, labels, classes)
+        try:
+            write_segmentation(fresh / names[1], case, labels, classes)
+        except SegcganError as error:
+            names.pop()
+            case.notes.append(f"no DICOM SEG was written, only the NIfTI mask: {error}")
     return [folder / name for name in names]
 
 
