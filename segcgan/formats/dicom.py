@@ -11,7 +11,8 @@ from segcgan.errors import SegcganError
 from segcgan.formats import nifti
 from segcgan.formats.dicom_pixels import SliceReader, check_decoder
 from segcgan.formats.dicom_series import find
-from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, check_length, load, planes_of, stack
+from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, check_length, load, planes_of
+from segcgan.formats.dicom_stack import stack
 from segcgan.formats.folders import Source
 from segcgan.formats.grid import Grid, grid_of
 from segcgan.formats.staging import staging
