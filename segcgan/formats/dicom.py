@@ -44,7 +44,7 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
             size = (int(dataset.Rows), int(dataset.Columns))
             palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
             channels = 3 if palette or int(dataset.get("SamplesPerPixel") or 1) == 3 else 1
-            check_decoder(dataset.file_meta.TransferSyntaxUID, where)
+            check_decoder(dataset, where)
             check_length(dataset, path)
         except DAMAGED as error:
             msg = f"{path}: the DICOM header is damaged ({brief(error)}); export it again"
