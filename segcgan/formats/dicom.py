@@ -1,6 +1,6 @@
 """DICOM: a series as a case, read slice by slice; its mask written as DICOM SEG and as NIfTI."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydicom import Dataset
@@ -66,7 +66,15 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
         reader=SliceReader(tuple(planes), grid, channels),
         group=str(first.get("PatientID") or source.name),
         stored={"grid": grid, "planes": planes},
+        notes=[*source.notes, *_doubts(first, planes)],
     )
+
+
+def _doubts(header: Dataset, planes: list[Plane]) -> Iterator[str]:
+    if any(plane.slope == 0 for plane in planes):
+        yield "RescaleSlope is 0, which would make all values equal; it was taken as 1"
+    if "MOSAIC" in (header.get("ImageType") or ()):
+        yield "a mosaic, which shows the slices of a volume side by side; dcm2niix makes a volume of it"
 
 
 def open_labels(path: Path, case: Case) -> LabelReader:
