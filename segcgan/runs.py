@@ -32,6 +32,7 @@ from segcgan.data.normalisation import Normalisation
 from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError
 from segcgan.parts import build
+from segcgan.segmenters import remove_modules
 
 _PARTS = ("segmenter", "refiner", "gate")
 
@@ -106,6 +107,11 @@ class Run:
         """Take the mark away."""
         (self.folder / "running").unlink(missing_ok=True)
 
+    @property
+    def unused(self) -> list[str]:
+        """Names of the parts of the segmenter that were left out (see :mod:`segcgan.segmenters.unused`)."""
+        return list(self.facts.get("unused", []))
+
     def finished(self, stage: str) -> bool:
         """Tell whether a stage is finished."""
         return (self.folder / "stages" / f"{stage}.json").is_file()
@@ -155,6 +161,7 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
         "bf16": chain.bf16,
         "temperatures": chain.temperatures,
         "thresholds": chain.thresholds,
+        "unused": run.unused,
     }
     write_json(run.folder / "chain.json", described | plain | facts)
 
@@ -191,6 +198,8 @@ def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
     parts: dict[str, nn.Module | None] = {"normalisation": Normalisation(described["channels"])}
     for name in _PARTS:
         parts[name] = build(described[name], trust) if described[name] else None
+    if parts["segmenter"] is not None:
+        remove_modules(parts["segmenter"], described.get("unused", []))
     for name, part in parts.items():
         if part is not None:
             state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}

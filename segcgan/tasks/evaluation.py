@@ -19,6 +19,7 @@ from segcgan.metrics.summary import Table, exemplars
 from segcgan.report.page import write_run_report
 from segcgan.report.strips import case_strip
 from segcgan.runs import Run, load, save_chain, write_json
+from segcgan.segmenters import without
 from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
 from segcgan.tasks.stage import StageCLI
@@ -31,7 +32,7 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
     cli = StageCLI(args, "chain", run)
     cli.datamodule.share(opened)
     task = cli.model
-    task.segmenter.load_state_dict(load_file(run.weights("segmenter")))
+    task.segmenter.load_state_dict(without(load_file(run.weights("segmenter")), run.unused))
     if run.weights("refiner").exists() and task.refiner is not None:
         task.refiner.load_state_dict(load_file(run.weights("refiner")))
     else:

@@ -54,9 +54,8 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     first.datamodule.setup()  # what is wrong with the data is said before a run folder exists
     source = first.schedule.segmenter_from
     source = source and str(Run.find(Path(source)).folder.resolve())  # before "latest" points at the new run
-    if not inherited:
-        rehearse(first.model, first.datamodule)
-    run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem)
+    unused = [] if inherited else _dry_run(first)
+    run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem, unused)
     os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
     if not inherited:
         run.claim()
@@ -67,6 +66,21 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
             del os.environ["SEGCGAN_RUN"]
             run.release()
     return run
+
+
+def _dry_run(first: StageCLI) -> list[str]:
+    """Try everything on empty windows; return, and report, the parts of the segmenter that nothing needs."""
+    unused = rehearse(first.model, first.datamodule)
+    if unused:
+        before = sum(parameter.numel() for parameter in first.model.segmenter.parameters())
+        left_out = first.model.leave_out(unused)
+        log.info(
+            "segmenter: %.2f of %.2f M parameters take no part in its masks and are left out (%s)",
+            left_out / 1e6,
+            before / 1e6,
+            ", ".join(unused),
+        )
+    return unused
 
 
 def _check_limits(trainer: Any) -> None:
@@ -119,14 +133,16 @@ def _unfinished(base: Path, digest: str) -> Run | None:
     return next((run for run in found if run.facts.get("config") == digest and not run.finished("chain")), None)
 
 
-def _choose_run(digest: str, base: Path) -> Run:
+def _choose_run(digest: str, base: Path, unused: list[str]) -> Run:
     """Return an unfinished run of the same command, or a new one."""
     if (run := _unfinished(base, digest)) is not None:
         log.info("resuming %s", run.folder)
     else:
         run = Run.create(base)
         log.info("new run %s", run.folder)
-        run.note(config=digest, name=base.name, version=segcgan.__version__, torch=str(torch.__version__))
+        run.note(
+            config=digest, name=base.name, version=segcgan.__version__, torch=str(torch.__version__), unused=unused
+        )
     if (mine := launch()) is not None:
         run.note(launch=mine)
     return run

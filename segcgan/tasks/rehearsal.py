@@ -10,14 +10,17 @@ from segcgan.batch import Batch
 from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
 from segcgan.noise import Noise
-from segcgan.segmenters import segmenter_loss
+from segcgan.segmenters import segmenter_loss, unused_modules
 from segcgan.tasks.segmentation import SegmentationTask
 
 
-def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
+def rehearse(task: SegmentationTask, data: SegmentationData) -> list[str]:
     """Run segmenter, refiner and critic once on one or two empty windows of the size and channels of the data.
 
     Masks of training cases are all read in the first epoch, those of validation cases here.
+
+    Returns:
+        Parts of the segmenter that nothing needs.
 
     Raises:
         SegcganError: a part does not take such windows, or returns another number of classes; a mask holds values of
@@ -55,9 +58,11 @@ def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
         adversary = task.adversary
         if adversary is not None:
             attempt("adversary.critic", lambda: adversary.rehearse(logits, batch))
+    unused = attempt("segmenter", lambda: unused_modules(task.segmenter, batch))
     for case in data.split("val"):
         for strip in case.strips():
             case.read_reference(strip)
+    return list(unused)
 
 
 def _same(part: str, logits: torch.Tensor, classes: int) -> None:

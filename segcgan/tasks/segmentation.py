@@ -21,7 +21,7 @@ from segcgan.noise import Noise
 from segcgan.priors import Prior
 from segcgan.refiners import Refiner
 from segcgan.regularisers import Regulariser
-from segcgan.segmenters import segmenter_loss
+from segcgan.segmenters import remove_modules, segmenter_loss
 from segcgan.tasks.learning import Warming, optimizers
 from segcgan.tasks.scoring import Scoreboard
 
@@ -85,6 +85,12 @@ class SegmentationTask(pl.LightningModule):
         self.board = Scoreboard()
         self.temperatures: dict[str, float] = {}
         self.thresholds: dict[str, list[float]] = {}
+
+    def leave_out(self, names: list[str]) -> int:
+        """Remove parts of the segmenter that nothing needs, from its moving average too; return how many parameters."""
+        if self.average is not None and "segmenter" in self.trained:
+            remove_modules(self.average.module["segmenter"], names)  # type: ignore[index]
+        return remove_modules(self.segmenter, names)
 
     @property
     def rival(self) -> Adversary | None:
