@@ -62,7 +62,8 @@ def describe(path: Path) -> Listing:
         shape = " x ".join(map(str, case.shape if case.shape[0] > 1 else case.shape[1:]))
         sizes = geometry.spacing if case.shape[0] > 1 else geometry.spacing[1:]
         spacing = " x ".join(f"{size:.4g}" for size in sizes) + f" {geometry.unit}"
-        lines.append([source.name, source.format, shape, str(case.channels), spacing, _reference(geometry.crs)])
+        note = "; ".join(filter(None, [_reference(geometry.crs), *case.notes]))
+        lines.append([source.name, source.format, shape, str(case.channels), spacing, note])
     lines += [[item.path.name, "-", "", "", "", _reason(item)] for item in rejected]
     return HEADER, lines, bad or not sources
 

@@ -133,7 +133,7 @@ class PatchDataset(Dataset[Batch]):
         turn, place = divmod(index, len(self.cases))
         case = self.cases[np.random.default_rng([self.seed, epoch, turn, 1]).permutation(len(self.cases))[place]]
         z, rows, columns = self._place(rng, case)
-        raw, raw_valid = case.read(planes(z, rows, columns, self.sampling.context))
+        raw, raw_valid = case.read_input(planes(z, rows, columns, self.sampling.context))
         image, valid = network_input(raw, raw_valid, self.normalisation, self.sampling.patch)
         flat = (slice(z, z + 1), rows, columns)
         if case.raters is None:

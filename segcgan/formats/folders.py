@@ -28,12 +28,14 @@ class Source:
         path: the file, or the folder of a DICOM series.
         format: "dicom", "nifti", "geotiff" or "png" (which includes JPEG).
         files: the files of a DICOM series.
+        notes: what is doubtful about it, each half a sentence; for its row.
     """
 
     name: str
     path: Path
     format: str
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,10 @@ def _unreadable(path: Path, error: OSError) -> Rejected:
 
 def stem_of(path: Path) -> str:
     """Return the name of a file without its extension, of a folder its whole name."""
-    stem = path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
-    return path.name if path.is_dir() else stem
+    if path.name.lower().endswith(".nii.gz"):
+        return path.name[: -len(".nii.gz")]
+    whole = path.is_dir() or path.suffix[1:].isdigit()  # the end of a UID or a number is no extension
+    return path.name if whole else path.stem
 
 
 def _unique(sources: list[Source], root: Path) -> list[Source]:
