@@ -57,15 +57,15 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     if not inherited:
         rehearse(first.model, first.datamodule)
     run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem)
-    os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
-    if not inherited:
-        run.claim()
-    try:
+    if inherited:
         _fit(args, run, first, source)
-    finally:
-        if not inherited:
+        return run
+    with run.claim():
+        os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
+        try:
+            _fit(args, run, first, source)
+        finally:
             del os.environ["SEGCGAN_RUN"]
-            run.release()
     return run
 
 
