@@ -177,6 +177,7 @@ class PatchDataset(Dataset[Batch]):
             key=torch.from_numpy(rng.integers(2**62, size=1)),
             target=torch.from_numpy(target.astype(np.int64))[None],
             coarse=soft,
+            several=torch.tensor([case.raters is not None]),
         )
 
     def _place(self, rng: np.random.Generator, case: Case) -> tuple[int, slice, slice]:

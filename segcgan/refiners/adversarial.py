@@ -82,7 +82,7 @@ class AdversarialRefiner(Refiner):
         p = torch.stack([logits.softmax(1) for logits in drawn])
         mean = p.mean(0).clamp_min(torch.finfo(torch.float32).tiny).log()
         terms = mask_terms(mean, batch, self.boundary_weight)
-        del terms["dice"]
+        terms.pop("dice", None)
         if self.calibration:
             terms["calibration"] = self.calibration * _divergence(mean, batch)
         if self.energy and batch.target is not None:
