@@ -13,9 +13,9 @@
 import hashlib
 import json
 import os
-import socket
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from torch import nn
 
 from segcgan.atomic import replacing, write_text
 from segcgan.chain import Chain
+from segcgan.claim import Claim, claimed
 from segcgan.classes import ClassSpec
 from segcgan.data.normalisation import Normalisation
 from segcgan.data.patches import Sampling
@@ -89,23 +90,9 @@ class Run:
         """Add facts to run.json."""
         write_json(self.folder / "run.json", self.facts | facts)
 
-    def claim(self) -> None:
-        """Mark the run as being trained by this process; a mark left by a killed process does not count.
-
-        Raises:
-            SegcganError: another process of this machine is training it.
-        """
-        mark, me = self.folder / "running", f"{socket.gethostname()} {os.getpid()}"
-        owner = mark.read_text() if mark.is_file() else me
-        host, _, process = owner.partition(" ")
-        if owner != me and host == socket.gethostname() and _alive(int(process)):
-            msg = f"{self.folder} is being trained by process {process}; wait for it, or delete {mark} if it is not"
-            raise SegcganError(msg)
-        mark.write_text(me)
-
-    def release(self) -> None:
-        """Take the mark away."""
-        (self.folder / "running").unlink(missing_ok=True)
+    def claim(self) -> AbstractContextManager[Claim]:
+        """Hold the run for training, by a file ``running`` in it; see :func:`segcgan.claim.claimed`."""
+        return claimed(self.folder / "running", "trained")
 
     @property
     def unused(self) -> list[str]:
@@ -124,16 +111,6 @@ class Run:
     def weights(self, stage: str) -> Path:
         """Where the weights of a stage are."""
         return self.folder / "weights" / f"{stage}.safetensors"
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> None:

@@ -145,13 +145,24 @@ def stem_of(path: Path) -> str:
     return path.name if whole else path.stem
 
 
+def extension(source: Source) -> str:
+    """Return what kind of file a source is, as a part of a name: ``tif``, ``nii_gz``, or the format of a series."""
+    name = source.path.name.lower()
+    tail = "nii_gz" if name.endswith(".nii.gz") else source.path.suffix.lower().lstrip(".")
+    return tail if tail and len(source.files) < 2 else source.format
+
+
 def _unique(sources: list[Source], root: Path) -> list[Source]:
-    """Lengthen names that collide (also on file systems blind to case): by folders, then format, then a number."""
+    """Lengthen names that collide (also on file systems blind to case): by folders, extension, sum of the path.
+
+    Names do not depend on the order of files, so that one more file does not rename the outputs of others.
+    """
     names = [source.name for source in sources]
+    paths = [(source.files or (source.path,))[0].relative_to(root).as_posix() for source in sources]
     longer: list[Callable[[int], str]] = [
         lambda i: "_".join([*sources[i].path.relative_to(root).parent.parts, sources[i].name]),
-        lambda i: f"{names[i]}_{sources[i].format}",
-        lambda i: f"{names[i]}_{i}",
+        lambda i: f"{names[i]}_{extension(sources[i])}",
+        lambda i: f"{names[i]}_{zlib.crc32(paths[i].encode()):08x}",
     ]
     for lengthen in longer:
         counts = Counter(name.casefold() for name in names)

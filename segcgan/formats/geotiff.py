@@ -15,7 +15,7 @@ from rasterio.windows import Window as Part
 
 from segcgan.case import IGNORE, Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, not_written
 from segcgan.formats.folders import Source
 from segcgan.formats.georeference import geometry
 from segcgan.formats.raster import (
@@ -25,7 +25,6 @@ from segcgan.formats.raster import (
     Pixels,
     Probabilities,
     opened,
-    reason,
     without_georeference_warning,
 )
 from segcgan.formats.staging import staging
@@ -195,9 +194,7 @@ def _write(
                     values = read((slice(0, 1), strip, slice(0, width)))
                 out.write(values[:, 0], window=Part(0, strip.start, width, strip.stop - strip.start))
     except GDAL_ERRORS as error:
-        raise SegcganError(
-            f"{path} cannot be written ({reason(error)}); check free space and permissions"
-        ) from error
+        raise not_written(path, error) from error
     return [path]
 
 

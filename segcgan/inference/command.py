@@ -13,8 +13,9 @@ from rich.progress import Progress
 from segcgan.chain import Chain
 from segcgan.data.labels import label_values
 from segcgan.errors import SegcganError
-from segcgan.inference.folder import Prediction, Wish, predict_folder
+from segcgan.inference.folder import Wish, predict_folder
 from segcgan.inference.foreign import ForeignMasks
+from segcgan.inference.table import Prediction
 from segcgan.inference.windows import Windows
 from segcgan.runs import Run, load
 
@@ -42,6 +43,7 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
 
         def line(row: Prediction, number: int, count: int) -> None:
             said = f"{row.status}, {row.mask or 'no'} mask ({row.reason}) {row.seconds:.1f} s"
+            said += f"; note: {row.note}" if row.note else ""
             text = f"{number}/{count} {row.case}: {said}"
             if terminal:
                 bar.console.print(text, markup=False, highlight=False)

@@ -56,15 +56,15 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     source = source and str(Run.find(Path(source)).folder.resolve())  # before "latest" points at the new run
     unused = [] if inherited else _dry_run(first)
     run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem, unused)
-    os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
-    if not inherited:
-        run.claim()
-    try:
+    if inherited:
         _fit(args, run, first, source)
-    finally:
-        if not inherited:
+        return run
+    with run.claim():
+        os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
+        try:
+            _fit(args, run, first, source)
+        finally:
             del os.environ["SEGCGAN_RUN"]
-            run.release()
     return run
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -103,19 +104,15 @@ def test_folds_of_a_single_case_are_blocks(tiny: Path) -> None:
 
 
 def test_a_run_in_use_is_not_trained_twice(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    run.claim()
-    run.claim()  # the same process may
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    mark = tmp_path / "running"
-    mark.write_text(f"{mark.read_text().split()[0]} {other.pid}")
+    (tmp_path / "running").write_text(f"{socket.gethostname()} {other.pid}")
     with pytest.raises(SegcganError, match=f"is being trained by process {other.pid}; wait for it, or delete"):
-        run.claim()
+        Run(tmp_path).claim().__enter__()
     other.kill()
     other.wait()
-    run.claim()
-    run.release()
-    assert not mark.exists()
+    with Run(tmp_path).claim():
+        assert (tmp_path / "running").is_file()
+    assert not (tmp_path / "running").exists()
 
 
 @pytest.mark.parametrize(("held_out", "warned"), [(0.85, False), (0.7, True)])
