@@ -60,7 +60,8 @@ def write_report(
 
 def _stated(table: Table) -> str:
     """The convention of the boundary scores, as the table says it."""
-    return next((cells[0] for label, *cells in table[1] if label == CONVENTION and cells[0] != EMPTY), "")
+    start = CONVENTION.partition(";")[0]  # all that older versions wrote
+    return next((cells[0] for label, *cells in table[1] if label.startswith(start) and cells[0] != EMPTY), "")
 
 
 def _inline(picture: bytes) -> str:

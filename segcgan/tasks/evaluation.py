@@ -12,7 +12,7 @@ from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.blocks import Block
-from segcgan.metrics.cases import Row, unique
+from segcgan.metrics.cases import Row, never_found, unique
 from segcgan.metrics.objects import Object
 from segcgan.metrics.records import write_records
 from segcgan.metrics.summary import Table, exemplars
@@ -68,12 +68,6 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         _merge_metrics(run)
         _publish(cli, run, "val")
         run.finish("chain", at=time.strftime("%Y-%m-%d %H:%M:%S"))
-
-
-def never_found(rows: list[Row]) -> list[tuple[str, str]]:
-    """Return (variant, class) of what references show in some case and masks in none: training collapsed."""
-    shown = {(row.variant, row.class_name) for row in rows if row.voxels_reference}
-    return sorted(shown - {(row.variant, row.class_name) for row in rows if row.voxels_prediction})
 
 
 def evaluate(args: list[str], run: Run, split: str) -> Table:
