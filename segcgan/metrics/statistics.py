@@ -12,19 +12,20 @@ _AT_ONCE = 1 << 21  # draws in memory
 
 
 def bootstrap(
-    gains: Sequence[Sequence[float]], seed: int = 0, resamples: int = RESAMPLES
+    gains: Sequence[Sequence[float]], seed: int = 0, resamples: int | None = None
 ) -> tuple[float, float, float, float]:
     """Return the mean of the differences, its 95 % interval and a p value, with whole groups resampled.
 
     Args:
         gains: differences of each group's cases.
         seed: of the resampling.
-        resamples: their number.
+        resamples: their number; ``RESAMPLES`` if not given.
     """
     sums, counts = (np.array([f(group) for group in gains], float) for f in (sum, len))
     mean = float(sums.sum() / counts.sum())
     if len(gains) < 2:
         return mean, float("nan"), float("nan"), float("nan")
+    resamples = resamples or RESAMPLES
     rng, step, parts = np.random.default_rng(seed), max(1, _AT_ONCE // len(gains)), []
     for start in range(0, resamples, step):
         drawn = rng.integers(len(gains), size=(min(step, resamples - start), len(gains)))
