@@ -195,6 +195,7 @@ def _compare(words: list[str]) -> int:
     parser.add_argument("--split", choices=("test", "val"), default="test")
     parser.add_argument("--variant-a", help="coarse, refined or chosen (by the gate, if there is one)")
     parser.add_argument("--variant-b", help="as --variant-a")
+    parser.add_argument("--empty", type=float, default=1.0, metavar="SCORE", help="of rightly empty masks; nan = none")
     parser.add_argument("-o", "--output", help="folder for the JSON file and pictures; RUN_B/compare if not given")
     table, sentences = import_module("segcgan.report.comparison").command(parser.parse_args(words))
     _print_table(*table)

@@ -12,7 +12,7 @@ from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.blocks import Block
-from segcgan.metrics.cases import Row, unique
+from segcgan.metrics.cases import Row, never_found, unique
 from segcgan.metrics.objects import Object
 from segcgan.metrics.records import write_records
 from segcgan.metrics.summary import Table, exemplars
@@ -84,12 +84,6 @@ def _choose_thresholds(cli: StageCLI, run: Run) -> None:
     if cli.trainer.global_rank == 0:
         run.note(thresholds=words)
     task.thresholds = {variant: [each.value for each in per.values()] for variant, per in found.items()}
-
-
-def never_found(rows: list[Row]) -> list[tuple[str, str]]:
-    """Return (variant, class) of what references show in some case and masks in none: training collapsed."""
-    shown = {(row.variant, row.class_name) for row in rows if row.voxels_reference}
-    return sorted(shown - {(row.variant, row.class_name) for row in rows if row.voxels_prediction})
 
 
 def evaluate(args: list[str], run: Run, split: str) -> Table:

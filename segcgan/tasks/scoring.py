@@ -15,12 +15,13 @@ from segcgan.inference.engine import Outcome
 from segcgan.metrics.ambiguity import ambiguity
 from segcgan.metrics.blocks import Block, score_blocks
 from segcgan.metrics.calibration import Calibration, calibrate
-from segcgan.metrics.cases import Row, pool, score_case
+from segcgan.metrics.cases import Row, never_found, pool, score_case
 from segcgan.metrics.comparison import by_case, case_pairs
 from segcgan.metrics.objects import Object, detection, score_objects
 from segcgan.metrics.pair import Convention
 from segcgan.metrics.summary import Table, number, summarise, table
 
+_LACKING = 1e-6  # so much of its score is left of an epoch that never shows a class: 0 in every table
 _DETECTION = {
     "precision": "object precision ↑ (IoU above 0.5, pooled)",
     "recall": "object recall ↑ (IoU above 0.5, pooled)",
@@ -121,19 +122,25 @@ class Scoreboard:
         self.several = any(other.several for other in found)
 
     def means(self, variant: str) -> dict[str, float]:
-        """Return the means over cases and classes of a variant.
+        """Return the means over cases and classes of a variant, masks that are rightly empty counting 1.
 
-        ``score``, which chooses the epoch, is the mean of IoU and Boundary IoU; with several raters it is −``nll``, the
-        log-likelihood of all their votes, a proper score.
+        ``score``, which chooses the epoch, is the mean of IoU and Boundary IoU. It is 0 where masks never show a class
+        that references show: else an all-background epoch would win where most cases are empty. With several raters it
+        is −``nll``, the log-likelihood of all their votes, a proper score.
         """
-        values = {}
+        mine, values = [row for row in self.rows if row.variant == variant], {}
         for name in ("dice", "iou", "boundary_iou"):
-            mean = _mean(self.rows, variant, name)
+            mean = _mean_of([getattr(row, name) for row in mine])
             values[name] = 0.0 if np.isnan(mean) else mean
         if self.several:
             nll = pool(self.calibrations)[variant].nll
             return values | {"nll": nll, "score": -nll}
-        return values | {"score": (values["iou"] + values["boundary_iou"]) / 2}
+        absent = {name for _, name in never_found(mine)}
+        found = [0.0 if row.class_name in absent else (row.iou + row.boundary_iou) / 2 for row in mine]
+        score = _mean_of(found) if found else 0.0
+        score = 0.0 if np.isnan(score) else score
+        # of epochs that all lack a class the best is kept, not the first
+        return values | {"score": score * (_LACKING if absent else 1)}
 
     def choose(self, gate: Gate | None) -> None:
         """Add the variant "chosen" to rows and confusions: per case what the gate, fitted by now, decides."""
@@ -170,22 +177,17 @@ class Scoreboard:
         return sum(gate is None or bool(gate.decide(unit.evidence)[0]) for unit in self.units.values())
 
 
-def _mean(rows: list[Row], variant: str, name: str) -> float:
-    """Mean over classes of one score."""
-    return _mean_of([getattr(row, name) for row in rows if row.variant == variant])
-
-
 def _calibrated(votes: Array, probability: Array, valid: Array) -> Calibration:
     """How a probability (K, d, h, w) fares against every rater's mask (R, d, h, w)."""
     return reduce(add, (calibrate(vote, probability, valid) for vote in votes))
 
 
 def _gain(rows: list[Row], *scores: str) -> float:
-    """Refined minus coarse of one case, mean of scores and classes; NaN where both masks are rightly empty."""
+    """Refined minus coarse of one case, mean of scores and classes; 0 where both masks are rightly empty."""
     coarse, refined = (by_case([rows], variant, "") for variant in ("coarse", "refined"))
     return _mean_of([b - a for a, b in case_pairs(coarse, refined, scores)])
 
 
 def _mean_of(values: list[float]) -> float:
-    """Mean of what is no NaN: one sample has no diversity, a class in neither mask no score."""
+    """Mean of what is no NaN: one sample has no diversity, a case without a known pixel no score."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -52,26 +52,30 @@ def test_the_convention_of_a_config_reaches_table_rows_and_report(tiny, capsys):
     few = ["--plan.refiner_epochs=0", "--plan.segmenter_epochs=1"]
     assert main(["fit", "--config", str(tiny), *words, *few]) == 0
     shown = capsys.readouterr().out
-    assert "surface, percentile\tsurfels, pooled" in shown
+    assert "overlap of rightly empty masks\tsurfels, pooled, rightly empty 1" in shown
     assert "clDice ↑ (mean of cases)\t0." in shown
     run = tiny.parent / "runs" / "tiny" / "latest"
     rows = read_records(run / "cases_val.csv", Row)
-    assert {row.convention for row in rows} == {"surfels, pooled"}
+    assert {row.convention for row in rows} == {"surfels, pooled, rightly empty 1"}
     assert all(0 <= row.cldice <= 1 for row in rows)
     assert "weighted by area (Nikolov 2018" in (run / "report.html").read_text()
 
 
+def status(score):
+    return "both_empty" if score != score else "ref_empty" if score == 0 else "ok"
+
+
 def test_an_invented_object_is_harm_and_one_taken_away_a_gain():
     rows = [
-        Row("a", "a", variant, name, "ok", score, score, score, 1, 9, 9, "px", 2.0)
+        Row("a", "a", variant, name, status(score), score, score, score, 1, 9, 9, "px", 2.0)
         for name, coarse, refined in (("x", float("nan"), 0.0), ("y", 0.5, 0.75), ("z", float("nan"), float("nan")))
         for variant, score in (("coarse", coarse), ("refined", refined))
     ]
-    assert _gain(rows, "iou", "boundary_iou") == _gain(rows, "iou") == pytest.approx((-1 + 0.25) / 2)
+    assert _gain(rows, "iou", "boundary_iou") == _gain(rows, "iou") == pytest.approx((-1 + 0.25 + 0) / 3)
     assert _gain(rows[:2], "iou") == -1
     swapped = {"coarse": "refined", "refined": "coarse"}
     assert _gain([replace(row, variant=swapped[row.variant]) for row in rows[:2]], "iou") == 1
-    assert np.isnan(_gain(rows[4:], "iou"))
+    assert _gain(rows[4:], "iou") == 0
 
 
 def test_with_several_raters_the_likelihood_of_their_votes_chooses_the_epoch():
@@ -90,3 +94,36 @@ def test_with_several_raters_the_likelihood_of_their_votes_chooses_the_epoch():
     assert scores[0.75] == pytest.approx(0.75 * np.log(0.75) + 0.25 * np.log(0.25), abs=2e-3)
     one = calibrate(raters[1], probability.astype(np.uint8))
     assert Scoreboard(rows=[row], calibrations={"a": {"coarse": one}}).means("coarse")["score"] == 1.0
+
+
+@pytest.mark.parametrize("empties", [0.5, 0.8, 0.99])
+def test_an_epoch_of_all_background_never_wins(empties):
+    """80 % of the references are empty: such an epoch is right in 80 % of the cases, and scores 0."""
+    count = round(100 * (1 - empties))
+    masks = {"shown": [("ok", 0.05)] * count + [("ref_empty", 0.0)] * 20 + [("both_empty", 1.0)] * (80 - count)}
+    masks["nothing"] = [("pred_empty", 0.0)] * count + [("both_empty", 1.0)] * (100 - count)
+    masks["noise"] = [("ok", 0.0)] * count + [("ref_empty", 0.0)] * (100 - count)
+    score = {}
+    for name, found in masks.items():
+        rows = [
+            Row(str(i), str(i), "coarse", "x", said, value, value, value, float("nan"),
+                9 * (said in ("ok", "pred_empty")), 9 * (said in ("ok", "ref_empty")), "px", 1.0)
+            for i, (said, value) in enumerate(found)
+        ]  # fmt: skip
+        means = Scoreboard(rows=rows).means("coarse")
+        score[name] = means["score"]
+        assert means["iou"] == pytest.approx(np.mean([value for _, value in found]))
+    assert score["nothing"] == 0 <= score["noise"] < score["shown"]
+
+
+def test_a_class_that_is_never_shown_makes_the_epoch_worthless_and_the_best_of_such_is_kept():
+    def epoch(first):
+        return [Row("a", "a", "coarse", "x", "ok", first, first, first, 1, 9, 9, "px", 1.0),
+                Row("a", "a", "coarse", "y", "pred_empty", 0.0, 0.0, 0.0, 1, 9, 0, "px", 1.0),
+                Row("b", "b", "coarse", "y", "both_empty", 1.0, 1.0, 1.0, 1, 0, 0, "px", 1.0)]  # fmt: skip
+
+    bad, good = (Scoreboard(rows=epoch(value)).means("coarse")["score"] for value in (0.2, 0.9))
+    assert 0 < bad < good < 1e-6
+    nowhere = [row for row in epoch(0.9) if row.case == "b"]  # no reference shows it: nothing is lacking
+    assert Scoreboard(rows=nowhere).means("coarse")["score"] == 1
+    assert Scoreboard().means("coarse")["score"] == 0
