@@ -28,14 +28,16 @@ class AgreementGate(Gate):
     foreground pixels of its reference, and 1 at most; a group whose reference is empty has harm 1 if any pixel is
     added. Refined masks that are not accepted do no harm, so a stricter threshold never harms more. The two promises:
 
-    - ``"expected"``: the harm to a further group is at most ``max_harm`` in expectation, over validation sets as well;
-    - ``"sure"``: the mean harm to further groups is at most ``max_harm``, and with ``confidence`` the validation set
-      is none of those that show it wrongly.
+    - ``"expected"``: the harm to a further group is at most ``max_harm`` in expectation, over validation sets as well
+      (conformal risk control, :func:`segcgan.gates.promises.expected`);
+    - ``"sure"``: the mean harm to further groups is at most ``max_harm``, which a validation set shows wrongly with a
+      probability of 1 - ``confidence`` at most (a betting e-value, :func:`segcgan.gates.promises.sure`).
 
     The threshold is the lowest agreement of a validation case with which the promise holds. The gate opens at it if
     the gain is above 0, too: the mean over groups of the gain in score (IoU and Boundary IoU) of their cases, its
-    lower bound by Student's t over groups. Otherwise every coarse mask is kept. Further groups must be like those of
-    validation (same scanner, same site); that validation chose the epochs as well makes it slightly optimistic.
+    lower bound by Student's t over groups. That bound takes the gains of groups for about normal; a rare large loss is
+    what the limit of harm is for. Otherwise every coarse mask is kept. Further groups must be like those of validation
+    (same scanner, same site); that validation chose the epochs as well makes both slightly optimistic.
 
     Agreement tells, on the sets measured here, how large a correction is rather than how good.
 
@@ -113,18 +115,20 @@ class AgreementGate(Gate):
     @property
     def promised(self) -> str:
         """The promise in words."""
+        limit = f"{100 * self.max_harm:g}%"
         if self.promise == "sure":
-            return (
-                f"the mean harm to further groups is at most {self.max_harm:.0%} of their reference, with "
-                f"{self.confidence:.0%} confidence"
-            )
-        return f"the expected harm to a further group is at most {self.max_harm:.0%} of its reference"
+            sure = f"with {100 * self.confidence:g}% confidence"
+            return f"the mean harm to further groups is at most {limit} of their reference, {sure}"
+        return f"the expected harm to a further group is at most {limit} of its reference"
 
     def _fit(self, examples: Sequence[GateExample], groups: list[str]) -> str:
-        count = _counted(examples, groups)
+        own = bool(examples) and all(each.group == each.case for each in examples)  # nobody named any
+        alone = ", each image counted as its own group" if own else ""
+        count = f"{len(groups)} validation groups{alone}"
         if len(groups) < self.fewest:
             self.threshold.fill_(_TOO_FEW)
-            return f"refined masks not used, too few groups: {count}, {self.fewest} are needed; --no-gate uses them"
+            few = f"{len(groups)} validation group{'' if len(groups) == 1 else 's'}, {self.fewest} are needed"
+            return f"refined masks not used, too few groups: {few}{alone}; --no-gate uses them"
         agreement = np.array([_agreement(each.evidence) for each in examples])
         levels = np.unique(agreement[agreement < 1])[::-1]  # equal masks show nothing
         if not levels.size:
@@ -145,7 +149,7 @@ class AgreementGate(Gate):
                 f"refined masks not used: even where they differ least from the coarse ones, {harmed} ({count}), too "
                 f"much to promise that {self.promised}; --no-gate uses them"
             )
-        at_least = f"{self.confidence:.0%} lower bound {bound:+.4f}" if self.confidence else "no bound asked for"
+        at_least = f"{100 * self.confidence:g}% lower bound {bound:+.4f}" if self.confidence else "no bound asked for"
         gained = f"the mean gain in score is {mean:+.4f} ({at_least})"
         if not bound > 0:
             return (
@@ -185,13 +189,6 @@ def _by_group(
     reference = np.array([each.reference for each in examples], float) @ member
     gain = np.nan_to_num(np.array([each.gain for each in examples], float))[:, None] * member
     return harm_shares(harmed[order].cumsum(0)[last], reference), gain[order].cumsum(0)[last] / member.sum(0)
-
-
-def _counted(examples: Sequence[GateExample], groups: list[str]) -> str:
-    """Say how many groups there are, and whether nobody named any."""
-    alone = bool(examples) and all(each.group == each.case for each in examples)
-    plural = "" if len(groups) == 1 else "s"
-    return f"{len(groups)} validation group{plural}" + (", each image counted as its own group" if alone else "")
 
 
 def _agreement(evidence: Array) -> float:
