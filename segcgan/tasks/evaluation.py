@@ -60,10 +60,10 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
                 name,
             )
     if task.gate is not None and task.refiner is not None:
-        said = task.gate.fit(list(task.board.units.values()))
+        said = task.gate.fit(list(task.board.examples.values()))
         log.info("gate: %s", said)
         if cli.trainer.global_rank == 0:
-            run.note(gate=said)
+            run.note(gate=said, gate_fit=task.gate.facts)
     if cli.trainer.global_rank == 0:
         images = cli.datamodule.images
         known = {name: getattr(images, name) for name in ("orientation", "spacing", "unit", "bands")}

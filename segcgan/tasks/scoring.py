@@ -10,13 +10,14 @@ import torch
 
 from segcgan.case import IGNORE, Array, Case
 from segcgan.data.module import SegmentationData
-from segcgan.gates import Gate, Unit
+from segcgan.gates import Gate, GateExample
 from segcgan.inference.engine import Outcome
 from segcgan.metrics.ambiguity import ambiguity
 from segcgan.metrics.blocks import Block, score_blocks
 from segcgan.metrics.calibration import Calibration, calibrate
 from segcgan.metrics.cases import Row, never_found, pool, score_case
 from segcgan.metrics.comparison import by_case, case_pairs
+from segcgan.metrics.harm import count_harm
 from segcgan.metrics.objects import Object, detection, score_objects
 from segcgan.metrics.pair import Convention
 from segcgan.metrics.summary import Table, number, summarise, table
@@ -42,7 +43,7 @@ class Scoreboard:
     Args:
         rows: a row per case, variant and class.
         confusions: {case: {variant: (K, K)}}.
-        units: what a gate is fitted on, by case.
+        examples: what a gate is fitted on, by case.
         calibrations: {case: {variant: how its probabilities fare}}, of final scores, and of all where there are several
             raters: the sum over raters then.
         objects: components of every case, of final scores.
@@ -53,7 +54,7 @@ class Scoreboard:
 
     rows: list[Row] = field(default_factory=list)
     confusions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    units: dict[str, Unit] = field(default_factory=dict)
+    examples: dict[str, GateExample] = field(default_factory=dict)
     calibrations: dict[str, dict[str, Calibration]] = field(default_factory=dict)
     objects: list[Object] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
@@ -90,8 +91,8 @@ class Scoreboard:
                 for name in masks
                 if name != "reference"
             }
+        known = valid & (masks["reference"] != IGNORE)
         if final:
-            known = valid & (masks["reference"] != IGNORE)
             names = [spec.name for spec in data.classes]
             self.objects += score_objects(case.name, case.group, masks, names, known)
             self.blocks += score_blocks(case.name, masks, names, known, case.geometry.spacing, data.boundary)
@@ -103,7 +104,13 @@ class Scoreboard:
                     name: ambiguity(samples, votes, len(data.classes)) for name, samples in drawn.items()
                 }
         if outcome.evidence.size:
-            self.units[case.name] = Unit(outcome.evidence, _gain(rows, "iou", "boundary_iou"), _gain(rows, "iou"))
+            self.examples[case.name] = GateExample(
+                case.name,
+                case.group or case.name,
+                outcome.evidence,
+                *count_harm(masks["reference"], masks["coarse"], masks["refined"], known),
+                gain=_gain(rows, "iou", "boundary_iou"),
+            )
 
     def gather(self) -> None:
         """Join the scores of all processes, if there are several."""
@@ -116,7 +123,7 @@ class Scoreboard:
         self.objects = list({each.key: each for other in found for each in other.objects}.values())
         self.blocks = list({each.key: each for other in found for each in other.blocks}.values())
         self.confusions = {name: counts for other in found for name, counts in other.confusions.items()}
-        self.units = {name: unit for other in found for name, unit in other.units.items()}
+        self.examples = {name: each for other in found for name, each in other.examples.items()}
         self.calibrations = {name: each for other in found for name, each in other.calibrations.items()}
         self.spreads = {name: each for other in found for name, each in other.spreads.items()}
         self.several = any(other.several for other in found)
@@ -146,7 +153,7 @@ class Scoreboard:
         """Add the variant "chosen" to rows and confusions: per case what the gate, fitted by now, decides."""
         for name, counts in self.confusions.items():
             if "refined" in counts:
-                kept = gate is None or gate.decide(self.units[name].evidence)[0]
+                kept = gate is None or gate.decide(self.examples[name].evidence)[0]
                 source = "refined" if kept else "coarse"
                 counts["chosen"] = counts[source]
                 per_variant: list[dict[str, dict[str, Any]]] = [self.calibrations, self.spreads]
@@ -174,7 +181,8 @@ class Scoreboard:
 
     def accepted(self, gate: Gate | None) -> int:
         """Count the cases whose refined mask the gate keeps."""
-        return sum(gate is None or bool(gate.decide(unit.evidence)[0]) for unit in self.units.values())
+        refined = [name for name, counts in self.confusions.items() if "refined" in counts]
+        return sum(gate is None or bool(gate.decide(self.examples[name].evidence)[0]) for name in refined)
 
 
 def _calibrated(votes: Array, probability: Array, valid: Array) -> Calibration:

@@ -40,6 +40,11 @@ def test_fit_leaves_a_complete_run(tiny: Path, capsys: pytest.CaptureFixture[str
     assert [run.finished(s) for s in ("fold-0", "fold-1", "segmenter", "refiner", "chain")] == [True] * 5
     assert sorted(p.name for p in (run.folder / "previews").glob("val_*")) >= ["val_best.png"]
     assert not (run.folder.parent / "latest").readlink().is_absolute()
+    said = "too few groups: 2 validation groups, 4 are needed, each image counted as its own group; --no-gate uses them"
+    assert run.facts["gate"] == run.facts["gate_fit"]["sentence"] == f"refined masks not used, {said}"
+    page = (run.folder / "report.html").read_text()
+    assert said in page
+    assert "nothing, every coarse mask is kept" in page
     chain = load(run.folder)
     assert chain.refiner is not None
     assert [spec.name for spec in chain.classes] == ["background", "disc"]
