@@ -17,7 +17,12 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → the same shape."""
-        return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
+        return pixel_norm(x)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Return (B, C, H, W) with the feature vector of each pixel at a root mean square of 1."""
+    return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -122,13 +127,15 @@ def refiner_input(batch: Batch) -> Tensor:
     return torch.cat([batch.image, coarse_logits(batch) / 3, batch.valid.to(batch.image.dtype)], 1)
 
 
-def with_latents(features: Tensor, maps: Tensor, case: Tensor) -> Tensor:
-    """Join features with what is drawn at random.
+def with_latents(features: Tensor, maps: Tensor, case: Tensor, joint: bool = False) -> Tensor:
+    """Join normalised features with what is drawn at random.
 
     Args:
-        features: (B, C, H, W).
+        features: (B, C, H, W); only they are normalised: what is drawn has a scale already, and large features would
+            shrink it until no sample differs from another.
         maps: (B, Z, H / stride, W / stride), interpolated between its cells.
         case: (B, N), the same everywhere.
+        joint: normalise all together, as runs of before format 2 do.
 
     Returns:
         (B, C + Z + N, H, W).
@@ -136,4 +143,6 @@ def with_latents(features: Tensor, maps: Tensor, case: Tensor) -> Tensor:
     scale = features.shape[-1] / maps.shape[-1]
     wide = F.interpolate(maps.to(features.dtype), scale_factor=scale, mode="bilinear")
     everywhere = case.to(features.dtype)[..., None, None].expand(*case.shape, *features.shape[2:])
-    return torch.cat([features, wide, everywhere], 1)
+    if joint:
+        return pixel_norm(torch.cat([features, wide, everywhere], 1))
+    return torch.cat([pixel_norm(features), wide, everywhere], 1)
