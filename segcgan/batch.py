@@ -21,8 +21,8 @@ class Batch:
         key: (B,) int64 that identifies case and slice (in training: the sample), for :class:`segcgan.noise.Noise`.
         target: (B, *S) class indices, ``IGNORE`` where unknown.
         coarse: (B, K, *S) probabilities; hard masks are one-hot; 0 where invalid.
-        several: (B,) bool; the target is the mask of one of several raters, drawn at random, so only proper scores (cross
-            entropy) may be minimised: Dice on one random rater favours one answer.
+        several: (B,) bool; the target is the mask of one of several raters, drawn at random, so only proper scores
+            (cross entropy) may be minimised: Dice on one random rater favours one answer.
     """
 
     image: Tensor
@@ -49,7 +49,10 @@ class Batch:
 
     @property
     def alone(self) -> Tensor | None:
-        """(B, *S) bool: scored pixels whose target is the only answer, for losses that are no proper scores; None = none."""
+        """(B, *S) bool: scored pixels whose target is the only answer, for losses that are no proper scores.
+
+        None if every image has several raters.
+        """
         if self.several is None:
             return self.scored
         if self.several.all():

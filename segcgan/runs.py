@@ -156,6 +156,7 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
         "sampling": asdict(chain.sampling),
         "bf16": chain.bf16,
         "temperatures": chain.temperatures,
+        "thresholds": chain.thresholds,
     }
     write_json(run.folder / "chain.json", described | plain | facts)
 
@@ -211,6 +212,7 @@ def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
         sampling=Sampling(**sampling),
         bf16=described["bf16"],
         temperatures=described.get("temperatures", {}),
+        thresholds=described.get("thresholds", {}),
         tag=hashlib.sha256(weights.read_bytes() + description).hexdigest()[:16],
     )
 

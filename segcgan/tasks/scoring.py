@@ -1,12 +1,14 @@
 """The scores of whole cases: collected case by case, joined over processes, completed by the gate's choice."""
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 import torch
 
-from segcgan.case import IGNORE, Case
+from segcgan.case import IGNORE, Array, Case
 from segcgan.data.module import SegmentationData
 from segcgan.gates import Gate, Unit
 from segcgan.inference.engine import Outcome
@@ -40,10 +42,12 @@ class Scoreboard:
         rows: a row per case, variant and class.
         confusions: {case: {variant: (K, K)}}.
         units: what a gate is fitted on, by case.
-        calibrations: {case: {variant: how its probabilities fare}}, of final scores.
+        calibrations: {case: {variant: how its probabilities fare}}, of final scores, and of all where there are several
+            raters: the sum over raters then.
         objects: components of every case, of final scores.
         blocks: counts in parts of every case of one slice, of final scores.
         spreads: {case: {variant: how its samples, or its one coarse mask, match its raters}}, of final scores.
+        several: there are cases with several raters.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -53,6 +57,7 @@ class Scoreboard:
     objects: list[Object] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     spreads: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    several: bool = False
 
     def add(self, case: Case, outcome: Outcome, data: SegmentationData, *, final: bool, refined: bool) -> None:
         """Score one predicted case.
@@ -76,23 +81,25 @@ class Scoreboard:
             convention=Convention(how.surface, how.combine),
         )  # fmt: skip
         self.rows += rows
+        self.several |= case.raters is not None
+        votes = masks["reference"][None] if case.raters is None else case.read_raters(case.whole)
+        if final or case.raters is not None:
+            self.calibrations[case.name] = {
+                name: _calibrated(votes, outcome.read(f"p_{name}", case.whole), valid)
+                for name in masks
+                if name != "reference"
+            }
         if final:
             known = valid & (masks["reference"] != IGNORE)
             names = [spec.name for spec in data.classes]
             self.objects += score_objects(case.name, case.group, masks, names, known)
             self.blocks += score_blocks(case.name, masks, names, known, case.geometry.spacing, data.boundary)
-            self.calibrations[case.name] = {
-                name: calibrate(masks["reference"], outcome.read(f"p_{name}", case.whole), valid)
-                for name in masks
-                if name != "reference"
-            }
             if case.raters is not None:
                 drawn = {name: mask[None] for name, mask in masks.items() if name != "reference"}
                 if "samples" in outcome.layers:
                     drawn["refined"] = outcome.read("samples", case.whole)
-                raters = case.read_raters(case.whole)
                 self.spreads[case.name] = {
-                    name: ambiguity(samples, raters, len(data.classes)) for name, samples in drawn.items()
+                    name: ambiguity(samples, votes, len(data.classes)) for name, samples in drawn.items()
                 }
         if outcome.evidence.size:
             self.units[case.name] = Unit(outcome.evidence, _gain(rows, "iou", "boundary_iou"), _gain(rows, "iou"))
@@ -111,13 +118,21 @@ class Scoreboard:
         self.units = {name: unit for other in found for name, unit in other.units.items()}
         self.calibrations = {name: each for other in found for name, each in other.calibrations.items()}
         self.spreads = {name: each for other in found for name, each in other.spreads.items()}
+        self.several = any(other.several for other in found)
 
     def means(self, variant: str) -> dict[str, float]:
-        """Return the means over cases and classes of a variant; ``score`` is the mean of IoU and Boundary IoU."""
+        """Return the means over cases and classes of a variant.
+
+        ``score``, which chooses the epoch, is the mean of IoU and Boundary IoU; with several raters it is −``nll``, the
+        log-likelihood of all their votes, a proper score.
+        """
         values = {}
         for name in ("dice", "iou", "boundary_iou"):
             mean = _mean(self.rows, variant, name)
             values[name] = 0.0 if np.isnan(mean) else mean
+        if self.several:
+            nll = pool(self.calibrations)[variant].nll
+            return values | {"nll": nll, "score": -nll}
         return values | {"score": (values["iou"] + values["boundary_iou"]) / 2}
 
     def choose(self, gate: Gate | None) -> None:
@@ -158,6 +173,11 @@ class Scoreboard:
 def _mean(rows: list[Row], variant: str, name: str) -> float:
     """Mean over classes of one score."""
     return _mean_of([getattr(row, name) for row in rows if row.variant == variant])
+
+
+def _calibrated(votes: Array, probability: Array, valid: Array) -> Calibration:
+    """How a probability (K, d, h, w) fares against every rater's mask (R, d, h, w)."""
+    return reduce(add, (calibrate(vote, probability, valid) for vote in votes))
 
 
 def _gain(rows: list[Row], *scores: str) -> float:

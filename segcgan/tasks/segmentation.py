@@ -84,6 +84,7 @@ class SegmentationTask(pl.LightningModule):
             self.average = AveragedModel(whole, avg_fn=Warming(average), use_buffers=True).requires_grad_(False)
         self.board = Scoreboard()
         self.temperatures: dict[str, float] = {}
+        self.thresholds: dict[str, list[float]] = {}
 
     @property
     def rival(self) -> Adversary | None:
@@ -219,6 +220,7 @@ class SegmentationTask(pl.LightningModule):
             sampling=data.sampling,
             bf16="bf16" in precision,
             temperatures=self.temperatures,
+            thresholds=self.thresholds,
         )
 
     def on_validation_epoch_start(self) -> None:
@@ -239,7 +241,7 @@ class SegmentationTask(pl.LightningModule):
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores over all processes; ``val/score`` is the mean of IoU and Boundary IoU."""
+        """Log the scores over all processes; ``val/score`` see :meth:`Scoreboard.means`."""
         self.board.gather()
         refined = self.refiner is not None and self.stage in ("refiner", "joint", "chain")
         means = self.board.means("refined" if refined else "coarse")

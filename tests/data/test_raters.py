@@ -47,6 +47,11 @@ def test_one_rater_is_drawn_per_step_and_always_the_same(case):
     assert areas != [int((dataset[1, index].target == 1).sum()) for index in range(60)]
 
 
+def test_windows_say_that_there_are_several_raters(case):
+    dataset = PatchDataset([case], Sampling(patch=(40, 40)), Normalisation(1))
+    assert collate([dataset[0, index] for index in range(3)]).several.tolist() == [True] * 3
+
+
 def test_an_object_is_not_always_in_the_middle(case):
     dataset = PatchDataset([case], Sampling(patch=(24, 24), foreground=1.0), Normalisation(1))
     rows = []

@@ -8,10 +8,11 @@ import torch
 
 from segcgan.cli import main
 from segcgan.metrics.blocks import Block
+from segcgan.metrics.calibration import calibrate
 from segcgan.metrics.cases import Row
 from segcgan.metrics.objects import Object, detection
 from segcgan.metrics.records import read_records
-from segcgan.tasks.scoring import Scoreboard, _gain
+from segcgan.tasks.scoring import Scoreboard, _calibrated, _gain
 
 
 def test_a_case_that_two_processes_scored_has_its_objects_and_blocks_once(monkeypatch):
@@ -71,3 +72,21 @@ def test_an_invented_object_is_harm_and_one_taken_away_a_gain():
     swapped = {"coarse": "refined", "refined": "coarse"}
     assert _gain([replace(row, variant=swapped[row.variant]) for row in rows[:2]], "iou") == 1
     assert np.isnan(_gain(rows[4:], "iou"))
+
+
+def test_with_several_raters_the_likelihood_of_their_votes_chooses_the_epoch():
+    """Three of four raters marked everything: of three constant probabilities their share is best, not certainty."""
+    raters = np.ones((4, 1, 8, 8), np.uint8)
+    raters[0] = 0
+    scores = {}
+    for share in (0.5, 0.75, 1.0):
+        probability = np.rint(np.stack([np.full((1, 8, 8), 1 - share), np.full((1, 8, 8), share)]) * 254)
+        row = Row("a", "a", "coarse", "x", "ok", share, share, share, 1, 9, 9, "px", 2.0)
+        counts = {"a": {"coarse": _calibrated(raters, probability.astype(np.uint8), np.ones((1, 8, 8), bool))}}
+        found = Scoreboard(rows=[row], calibrations=counts, several=True).means("coarse")
+        assert found["score"] == -found["nll"]
+        scores[share] = found["score"]
+    assert max(scores, key=scores.get) == 0.75
+    assert scores[0.75] == pytest.approx(0.75 * np.log(0.75) + 0.25 * np.log(0.25), abs=2e-3)
+    one = calibrate(raters[1], probability.astype(np.uint8))
+    assert Scoreboard(rows=[row], calibrations={"a": {"coarse": one}}).means("coarse")["score"] == 1.0
