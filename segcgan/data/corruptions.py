@@ -18,7 +18,7 @@ class Corruption:
     with large errors in few places as real segmenters make them. Whole components are lost, false blobs are
     added, and detail is lost to a low resolution. All sizes are in pixels.
 
-    An error of 3 px is a boundary error of a large object and the loss of a small one. ``boundary`` is therefore at most
+    An error of 3 px is a boundary error of a large object and the loss of a small one. So ``boundary`` is at most
     ``share`` of an object's radius (that of the largest disc inside: half the width of a road), and ``soften`` shrinks
     with it, object by object. ``smooth`` and the step of a low resolution go by the largest object of the mask. Objects
     of radius ``boundary / share`` or more, 12 px, meet the sizes as they are given.
@@ -83,7 +83,7 @@ class Corruption:
         boundary = _Boundary.of(labels)
         probability = self._move_boundaries(rng, labels, classes, severity, boundary)
         if rng.random() < self.lowres:
-            step = int(min(rng.integers(2, 5), boundary.largest / 2))  # samples every half radius still find an object
+            step = int(min(float(rng.integers(2, 5)), boundary.largest / 2))  # two samples per radius find an object
             probability = _through_low_resolution(probability, step) if step > 1 else probability
         return probability
 

@@ -96,7 +96,7 @@ class PatchDataset(Dataset[Batch]):
     """Windows of training cases, augmented; for a refiner with coarse masks as it will meet them.
 
     A case's own coarse mask (predicted by a network that never saw it, or made by somebody else) is mixed with
-    corruptions of the reference (of all raters, at random weights), and half of all coarse masks are hardened to one-hot.
+    corruptions of the reference (of all raters, at random weights); half of all coarse masks are hardened to one-hot.
 
     Args:
         cases: with references.

@@ -27,7 +27,7 @@ from segcgan.tasks.console import log
 from segcgan.tasks.evaluation import conclude
 from segcgan.tasks.journal import join_metrics
 from segcgan.tasks.processes import await_run, launch, rank
-from segcgan.tasks.rehearsal import rehearse
+from segcgan.tasks.rehearsal import check_coarse, rehearse
 from segcgan.tasks.stage import VALIDATED, StageCLI
 from segcgan.tasks.tracking import closing
 
@@ -52,6 +52,8 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
         inherited = str(await_run(lambda: _unfinished(runs / config.stem, digest)).folder)
     first.datamodule.prepare_data()
     first.datamodule.setup()  # what is wrong with the data is said before a run folder exists
+    if first.model.refiner is not None:
+        check_coarse(first.schedule, first.datamodule)
     source = first.schedule.segmenter_from
     source = source and str(Run.find(Path(source)).folder.resolve())  # before "latest" points at the new run
     if not inherited:
