@@ -17,10 +17,10 @@ from segcgan.refiners.ushape import (
     Correction,
     Decoder,
     Encoder,
+    beside_latents,
     coarse_logits,
     reach,
     refiner_input,
-    with_latents,
 )
 
 _MAPS = 4  # channels of the noise map at the coarsest resolution
@@ -109,7 +109,7 @@ class AdversarialRefiner(Refiner):
         cells = tuple(n // self.stride for n in features.shape[2:])
         for noise in noises:
             maps = noise.normal("map", _MAPS, cells, self.stride)
-            stirred = self.stir(with_latents(features, maps, noise.per_case("case", _CASE), self.joint_norm))
+            stirred = self.stir(beside_latents(features, maps, noise.per_case("case", _CASE), self.joint_norm))
             yield self.head(stirred, coarse)
 
 

@@ -18,10 +18,10 @@ from segcgan.refiners.ushape import (
     Correction,
     Decoder,
     Encoder,
+    beside_latents,
     coarse_logits,
     reach,
     refiner_input,
-    with_latents,
 )
 
 
@@ -179,7 +179,7 @@ class LatentRefiner(Refiner):
         return Gaussian.of(self.posterior(levels[-1])), Gaussian.of(self.style(mean))
 
     def _draw(self, features: Tensor, z: Tensor, style: Tensor, coarse: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.fuse(with_latents(features, z, style, self.joint_norm)), coarse)
+        logits: Tensor = self.head(self.fuse(beside_latents(features, z, style, self.joint_norm)), coarse)
         return logits
 
     def _mask_terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -127,15 +127,13 @@ def refiner_input(batch: Batch) -> Tensor:
     return torch.cat([batch.image, coarse_logits(batch) / 3, batch.valid.to(batch.image.dtype)], 1)
 
 
-def with_latents(features: Tensor, maps: Tensor, case: Tensor, joint: bool = False) -> Tensor:
-    """Join normalised features with what is drawn at random.
+def with_latents(features: Tensor, maps: Tensor, case: Tensor) -> Tensor:
+    """Join features with what is drawn at random.
 
     Args:
-        features: (B, C, H, W); only they are normalised: what is drawn has a scale already, and large features would
-            shrink it until no sample differs from another.
+        features: (B, C, H, W).
         maps: (B, Z, H / stride, W / stride), interpolated between its cells.
         case: (B, N), the same everywhere.
-        joint: normalise all together, as runs of before format 2 do.
 
     Returns:
         (B, C + Z + N, H, W).
@@ -143,6 +141,15 @@ def with_latents(features: Tensor, maps: Tensor, case: Tensor, joint: bool = Fal
     scale = features.shape[-1] / maps.shape[-1]
     wide = F.interpolate(maps.to(features.dtype), scale_factor=scale, mode="bilinear")
     everywhere = case.to(features.dtype)[..., None, None].expand(*case.shape, *features.shape[2:])
+    return torch.cat([features, wide, everywhere], 1)
+
+
+def beside_latents(features: Tensor, maps: Tensor, case: Tensor, joint: bool = False) -> Tensor:
+    """Normalise features, and join them with what is drawn at random; arguments as for :func:`with_latents`.
+
+    What is drawn has a scale already: normalised together with large features, it would shrink until no sample differs
+    from another. ``joint`` does that all the same, as runs of format 1 were trained.
+    """
     if joint:
-        return pixel_norm(torch.cat([features, wide, everywhere], 1))
-    return torch.cat([pixel_norm(features), wide, everywhere], 1)
+        return pixel_norm(with_latents(features, maps, case))
+    return with_latents(pixel_norm(features), maps, case)

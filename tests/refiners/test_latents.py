@@ -12,7 +12,7 @@ from segcgan.batch import Batch
 from segcgan.errors import SegcganError
 from segcgan.noise import Noise
 from segcgan.refiners import AdversarialRefiner, LatentRefiner
-from segcgan.refiners.ushape import pixel_norm, with_latents
+from segcgan.refiners.ushape import beside_latents, pixel_norm
 from segcgan.runs import FORMAT, load
 from tests.refiners.conftest import batch
 
@@ -60,14 +60,14 @@ def test_the_old_order_is_kept_to_the_bit(kind):
     case = torch.randn(1, 2)
     joined = torch.cat([features, torch.nn.functional.interpolate(old, scale_factor=2.0, mode="bilinear")], 1)
     joined = torch.cat([joined, case[..., None, None].expand(1, 2, 8, 8)], 1)
-    assert torch.equal(with_latents(features, old, case, joint=True), pixel_norm(joined))
+    assert torch.equal(beside_latents(features, old, case, joint=True), pixel_norm(joined))
     torch.testing.assert_close(seen[0].square().mean(1), torch.ones(1, 16, 16), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_features_of_any_size_leave_the_latents_as_they_were_drawn(scale):
     features, case = scale * torch.randn(2, 6, 8, 8), torch.randn(2, 3)
-    joined = with_latents(features, torch.randn(2, 2, 4, 4), case)
+    joined = beside_latents(features, torch.randn(2, 2, 4, 4), case)
     torch.testing.assert_close(joined[:, :6].square().mean(1), torch.ones(2, 8, 8), atol=1e-3, rtol=0)
     assert torch.equal(joined[:, 8:, 0, 0], case)
 
