@@ -12,6 +12,7 @@ from segcgan.errors import SegcganError
 from segcgan.noise import Noise
 from segcgan.segmenters import segmenter_loss, unused_modules
 from segcgan.tasks.segmentation import SegmentationTask
+from segcgan.tasks.stage import Schedule
 
 
 def rehearse(task: SegmentationTask, data: SegmentationData) -> list[str]:
@@ -63,6 +64,27 @@ def rehearse(task: SegmentationTask, data: SegmentationData) -> list[str]:
         for strip in case.strips():
             case.read_reference(strip)
     return list(unused)
+
+
+def check_coarse(schedule: Schedule, data: SegmentationData) -> None:
+    """Refuse a share of corruptions that nothing else could fill up, before a run is made.
+
+    Args:
+        schedule: of a model with a refiner.
+        data: set up.
+
+    Raises:
+        SegcganError: ``data.corrupted`` is below 1 and there is no other coarse mask, or the refiner sees none of both.
+    """
+    share = data.corrupted
+    if share is None or schedule.refiner_epochs == 0:
+        return
+    if schedule.joint:
+        why = "but with plan.joint the segmenter draws all coarse masks"
+        raise SegcganError(f"data.corrupted is {share}, {why}; leave data.corrupted out")
+    if share < 1 and not schedule.folds and all(case.coarse is None for case in data.split("train")):
+        cure = "set plan.folds: 2 or more, name masks in a column coarse of the manifest, or leave data.corrupted out"
+        raise SegcganError(f"data.corrupted is {share}, but training cases have no other coarse masks; {cure}")
 
 
 def _same(part: str, logits: torch.Tensor, classes: int) -> None:

@@ -94,8 +94,8 @@ class SegmentationTask(pl.LightningModule):
 
     @property
     def rival(self) -> Adversary | None:
-        """The adversary, in a stage that trains against it."""
-        return self.adversary if self.adversary is not None and self.adversary.trains in self.trained else None
+        """The adversary, in a stage that trains against it; with weight 0 none does."""
+        return self.adversary if self.adversary is not None and self.adversary.against(self.trained) else None
 
     def priors(self) -> dict[str, Prior]:
         """Return what the stage "prior" trains, by name: parts of the segmenter and of the regularisers."""

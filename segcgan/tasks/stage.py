@@ -204,8 +204,6 @@ class StageCLI(LightningCLI):
         callbacks: list[Callback] = progress_callbacks()
         self.trainer.loggers = settle(self.trainer, run, stage, self._settings)
         if stage != "chain":
-            last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-            callbacks.append(last)
             keep_earlier_metrics(run.folder / "logs" / stage)
             self.trainer.loggers = [
                 CSVLogger(run.folder / "logs", name="", version=stage),
@@ -222,6 +220,9 @@ class StageCLI(LightningCLI):
             )
         else:
             ours += (EarlyStopping,)  # what never sees a score cannot stop by one
+        if stage != "chain":  # behind "best", or what is resumed would not know the score of its last epoch
+            last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+            callbacks.append(last)
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         kept = [c for c in present if not isinstance(c, ours)]
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]

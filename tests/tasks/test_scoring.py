@@ -166,7 +166,8 @@ def _case(reference, group="", raters=None):
 def _example(case, coarse, refined):
     """What the gate is fitted on after one case of the classes background, x and y."""
     masks = {"coarse": coarse, "refined": refined}
-    masks |= {f"p_{name}": np.stack([254 * (mask == k) for k in range(3)]).astype(np.uint8) for name, mask in masks.items()}
+    for name in ("coarse", "refined"):
+        masks[f"p_{name}"] = np.stack([254 * (masks[name] == index) for index in range(3)]).astype(np.uint8)
     gate = AgreementGate()
     evidence = gate.evidence(coarse, refined, case.read(case.whole)[1][0])
     outcome = SimpleNamespace(read=lambda layer, window: masks[layer], evidence=evidence)
