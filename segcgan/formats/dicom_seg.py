@@ -12,6 +12,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage, SecondaryCaptureImageSto
 import segcgan
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
+from segcgan.colours import Rgb, class_colours
 from segcgan.errors import SegcganError
 from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, load
 from segcgan.formats.grid import grid_of
@@ -39,6 +40,7 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
 
     planes: list[Plane] = case.stored["planes"]
     step = float(np.linalg.norm(grid_of(case, str(case.path)).affine[:3, 0]))
+    colours = class_colours(classes)
     try:
         sources = list(_sources(planes, step))
         if planes[0].frame is not None:  # frames of one file go in the file's order, ours are sorted by position
@@ -50,7 +52,7 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
                 source_images=sources,
                 pixel_array=np.ascontiguousarray(labels),
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[_segment(i, spec) for i, spec in enumerate(classes) if i > 0],
+                segment_descriptions=[_segment(i, classes[i], colours[i]) for i in range(1, len(classes))],
                 series_instance_uid=generate_uid(),
                 series_number=min(int(sources[0].get("SeriesNumber") or 0) + 1000, 2**31 - 1),
                 sop_instance_uid=generate_uid(),
@@ -68,7 +70,7 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
         raise SegcganError(msg) from error
 
 
-def _segment(number: int, spec: ClassSpec) -> Any:
+def _segment(number: int, spec: ClassSpec, colour: Rgb) -> Any:
     import highdicom
 
     code, _, meaning = (spec.snomed or TISSUE).partition("|")
@@ -88,7 +90,7 @@ def _segment(number: int, spec: ClassSpec) -> Any:
             family=concept("123110", "DCM", "Artificial Intelligence"),
             version=segcgan.__version__,
         ),
-        display_color=highdicom.color.CIELabColor.from_rgb(*spec.rgb),
+        display_color=highdicom.color.CIELabColor.from_rgb(*colour),
     )
 
 
