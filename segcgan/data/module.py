@@ -25,6 +25,7 @@ from segcgan.data.phantoms import write_phantoms
 from segcgan.data.settings import Images, Intensity, Surfaces
 from segcgan.data.splits import Fold, assign_splits, make_folds
 from segcgan.errors import SegcganError, at_least, nearest
+from segcgan.formats.columns import Meaning
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -98,7 +99,8 @@ class SegmentationData(pl.LightningDataModule):
             raise SegcganError(msg)
         rows = read_manifest(self._manifest(), self.root) if self.images.manifest else pair_by_stem(self.root)
         spec = self.images
-        cases = open_rows(rows, self.classes, spec.spacing, spec.unit, spec.orientation)
+        polygons = Meaning(column=spec.label_column, layer=spec.label_layer)
+        cases = open_rows(rows, self.classes, spec.spacing, spec.unit, spec.orientation, polygons)
         if spec.bands is not None:
             cases = [case.with_bands(spec.bands) for case in cases]
         assign_splits(cases, spec.val, spec.test, self.seed)
