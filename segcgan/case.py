@@ -139,7 +139,7 @@ class Case:
     raters: Callable[[Window], Array] | None = None  # (R, d, h, w) class indices, when several people annotated
     coarse: Callable[[Window], Array] | None = None  # (K, d, h, w) probabilities made by somebody else
     stored: dict[str, Any] = field(default_factory=dict)  # what the format needs to write back
-    notes: list[str] = field(default_factory=list)  # what is doubtful about it, each half a sentence; for its row
+    notes: list[str] = field(default_factory=list)  # what is doubtful about the file, for users to read
 
     def read(self, window: Window) -> tuple[Array, Array]:
         """Read an image window that may reach over the edge: outside is 0 and invalid.

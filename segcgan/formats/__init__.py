@@ -12,13 +12,15 @@ from types import ModuleType
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.formats.folders import ARCHIVED, READABLE, VECTORS, Source, discover, sniff
+from segcgan.formats.columns import UNKNOWN, Meaning
+from segcgan.formats.folders import ARCHIVED, READABLE, Source, discover, sniff
+from segcgan.formats.sidecars import VECTORS
 
 
 def files_of(source: Source) -> list[Path]:
     """Return every file that a case is read from: slices of a series, mosaic and sidecars of a raster."""
-    if source.format == "geotiff":
-        return list(_module("geotiff").files_of(source.path))
+    if source.format in ("geotiff", "png") and ARCHIVED not in str(source.path):
+        return list(_module(source.format).files_of(source.path))
     return list(source.files or (source.path,))
 
 
@@ -37,17 +39,21 @@ def open_case(source: Source | Path | str, orientation: str = "canonical") -> Ca
     return _module(source.format).open_case(source, orientation)
 
 
-def open_labels(path: Path, case: Case) -> LabelReader:
+def open_labels(path: Path, case: Case, meaning: Meaning = UNKNOWN) -> LabelReader:
     """Open the label values of a case as a function from an absolute window to raw values (d, h, w).
 
     Args:
         path: a label image of any readable format, a folder with one PNG per slice, or a vector file of polygons.
         case: the image; the labels must lie on its grid.
+        meaning: of polygons: layer, column, classes.
 
     Raises:
         SegcganError: the file cannot be read or lies on another grid.
     """
-    return _module(_label_format(path, case)).open_labels(path, case)
+    kind = _label_format(path, case)
+    if kind == "vector":
+        return _module(kind).open_labels(path, case, meaning)
+    return _module(kind).open_labels(path, case)
 
 
 def open_probability(path: Path, case: Case) -> Callable[[Window], Array]:
@@ -119,6 +125,7 @@ def _label_format(path: Path, case: Case) -> str:
     if path.is_dir():
         return "dicom"  # a folder of pictures, one per slice of a series
     kind = "vector" if path.suffix.lower() in VECTORS else sniff(path)
+    kind = "geotiff" if kind == "hdf" else kind
     if kind is None:
         raise SegcganError(f"{path} is not a label file segcgan reads; give {READABLE}, GeoJSON or GeoPackage")
     if kind in ("geotiff", "png", "vector") and case.format not in ("geotiff", "png"):

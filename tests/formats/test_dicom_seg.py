@@ -9,6 +9,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from segcgan.classes import ClassSpec
+from segcgan.errors import NotWrittenError
 from segcgan.formats import open_case, open_labels, write_mask
 
 CLASSES = [ClassSpec("background"), ClassSpec("liver")]
@@ -162,6 +163,6 @@ def test_a_full_disk_is_no_fault_of_the_headers(tmp_path, monkeypatch):
 
     case = open_case(series(tmp_path / "ct"))
     monkeypatch.setattr(highdicom.seg.Segmentation, "save_as", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NotWrittenError, match=r"out/ct_mask\.dcm cannot be written: no space is left on its disk"):
         write_mask(tmp_path / "out", "ct_mask", case, lambda window: np.ones(case.shape, np.uint8)[window], CLASSES)
     assert list((tmp_path / "out").iterdir()) == []

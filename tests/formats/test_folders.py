@@ -91,7 +91,7 @@ def test_names_are_unique(tmp_path):
         png(tmp_path / name)
     assert names(tmp_path) == ["other", "p1_scan", "p2_scan"] or names(tmp_path) == ["p1_scan", "other", "p2_scan"]
     tif(tmp_path / "p1" / "scan.tif")
-    assert names(tmp_path) == ["p1_scan_png", "p1_scan_geotiff", "other", "p2_scan"]
+    assert names(tmp_path) == ["p1_scan_png", "p1_scan_tif", "other", "p2_scan"]
     tif(tmp_path / "p1" / "SCAN.tiff")
     png(tmp_path / "p1_scan_png.png")
     assert len({name.casefold() for name in names(tmp_path)}) == 6

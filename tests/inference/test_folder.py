@@ -12,8 +12,9 @@ from segcgan.case import IGNORE
 from segcgan.errors import SegcganError
 from segcgan.formats import open_case
 from segcgan.inference.engine import predict_case
-from segcgan.inference.folder import Prediction, Wish, predict_folder, prepare, read_table, write_table
+from segcgan.inference.folder import Wish, predict_folder, prepare
 from segcgan.inference.store import MemoryStore
+from segcgan.inference.table import Prediction, read_table, write_table
 from segcgan.inference.windows import Windows
 
 PLACE = {"driver": "GTiff", "crs": "EPSG:32636", "transform": Affine(0.5, 0, 3e5, 0, -0.5, 33e5)}
