@@ -136,6 +136,32 @@ def test_sidecars_of_rasters_are_neither_images_nor_masks(tmp_path):
     assert masks_by_stem(tmp_path) == {"a": [tmp_path / "a.tif"]}
 
 
+def test_what_gdal_may_know_elsewhere_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "modis.hdf").write_bytes(b"\x0e\x03\x13\x01" + bytes(600))
+    (tmp_path / "photo.ecw").write_bytes(b"\1" * 600)
+    found, rejected = discover(tmp_path)
+    assert not found
+    known = "where GDAL knows the format, gdal_translate modis.hdf modis.tif makes it a GeoTIFF"
+    assert rejected[0].reason.endswith(known)
+    cure = "is not an image segcgan reads (DICOM, NIfTI, GeoTIFF, PNG or JPEG); convert it, for example with "
+    assert rejected[1].reason.endswith(f"{cure}gdal_translate photo.ecw photo.tif")
+
+
+def test_a_picture_with_control_points_in_its_aux_xml(tmp_path):
+    path = picture(tmp_path / "a.png")
+    points = "".join(f'<GCP Id="{x}" Pixel="{x}" Line="{x}" X="{7 + x}" Y="46"/>' for x in range(3))
+    notes = f'<PAMDataset><GCPList Projection="EPSG:4326">{points}</GCPList></PAMDataset>'
+    (tmp_path / "a.png.aux.xml").write_text(notes)
+    case = open_case(path)
+    (mask,) = write_mask(tmp_path / "out", "m", case, lambda w: np.ones((1, 30, 40), np.uint8), CLASSES)
+    with rasterio.open(mask) as file:
+        assert ([(p.col, p.row, p.x) for p in file.gcps[0]], file.gcps[1]) == (
+            [(0, 0, 7), (1, 1, 8), (2, 2, 9)],
+            CRS.from_epsg(4326),
+        )
+    assert describe(path)[1][0][-1] == "placed by 3 ground control points only, sizes are in pixels"
+
+
 def test_several_variables_are_refused_by_name(shared_data, tmp_path):
     path = shared_data / "robust_geotiff" / "rasterio" / "two-subs.h5"
     _, (item,) = discover(path)
