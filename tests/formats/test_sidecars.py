@@ -31,7 +31,7 @@ def save(path, pixels=PIXELS, **profile):
 
 def picture(path, world=None, prj=False):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(PIXELS.transpose(1, 2, 0)).save(path)
+    Image.fromarray(PIXELS.transpose(1, 2, 0)).save(path, subsampling=0)
     if world:
         path.with_suffix(world).write_text("2.0\n0.0\n0.0\n-2.0\n500001.0\n5199999.0\n")
     if prj:
@@ -78,6 +78,17 @@ def test_a_world_file_without_crs_is_written_back(tmp_path):
     (mask,) = write_mask(tmp_path / "out", "m", case, lambda w: np.ones((1, 30, 40), np.uint8), CLASSES)
     with rasterio.open(mask) as file:
         assert (file.crs, file.transform) == (None, GRID)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_very_large_orthophoto_is_read_in_parts(tmp_path, monkeypatch, name):
+    path = picture(tmp_path / name, ".wld")
+    small = open_case(path)
+    monkeypatch.setattr("segcgan.formats.png.LARGE", 100)
+    large = open_case(path)
+    assert (type(small.reader).__name__, type(large.reader).__name__) == ("Picture", "Pixels")
+    np.testing.assert_allclose(large.read(large.whole)[0], small.read(small.whole)[0], atol=1)
+    assert (large.format, large.stored["transform"]) == ("geotiff", GRID)
 
 
 def test_labels_of_a_placed_picture(tmp_path):
