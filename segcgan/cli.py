@@ -5,6 +5,7 @@ import logging
 import os
 import select
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -228,6 +229,7 @@ def _log_to_stderr(debug: bool) -> None:
     log.handlers = [handler]
     log.setLevel(logging.DEBUG if debug else logging.INFO)  # debug: the traceback of a failed case
     log.propagate = False
+    warnings.filterwarnings("ignore", module="pydicom")  # about values that are judged where they matter
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ TELLING = ("TemporalPositionIdentifier", "TemporalPositionIndex", "EchoNumbers",
            "SliceThickness", "AcquisitionNumber", *CLOCKS)  # fmt: skip
 ORDERING = ("TriggerTime", "FrameReferenceTime", *CLOCKS, "InstanceNumber", "AcquisitionNumber")
 # What stands in for a missing SeriesInstanceUID.
-IDENTIFYING = ("SeriesNumber", "SeriesDescription", "FrameOfReferenceUID", "folder")
+IDENTIFYING = ("SeriesNumber", "SeriesDescription", "ProtocolName", "SeriesTime", "FrameOfReferenceUID", "folder")
 _TAGS: list[Any] = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "Modality",
                     "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient",
-                    "PixelSpacing", "PerFrameFunctionalGroupsSequence", "SeriesNumber", "SeriesDescription",
-                    "FrameOfReferenceUID", "InstanceNumber", *TELLING]  # fmt: skip
+                    "PixelSpacing", "PerFrameFunctionalGroupsSequence", "InstanceNumber", *TELLING,
+                    *IDENTIFYING[:-1]]  # fmt: skip
 # Where scanners without the standard's attributes keep them: (group, elements in the block, creator of the block).
 _PRIVATE = {
     "DiffusionBValue": (
@@ -127,7 +127,7 @@ def is_localiser(group: list[Header]) -> bool:
 
 
 def _said(dataset: Dataset, path: Path) -> dict[str, str]:
-    said = {name: _text(dataset.get(name)) for name in (*TELLING, *ORDERING, *IDENTIFYING[:-1])}
+    said = {name: _value(dataset, name) for name in (*TELLING, *ORDERING, *IDENTIFYING[:-1])}
     for name, places in _PRIVATE.items():
         found = [] if said[name] else [_private(dataset, *place) for place in places]
         said[name] = next(filter(None, found), said[name])
@@ -149,11 +149,20 @@ def _private(dataset: Dataset, group: int, elements: tuple[int, ...], creator: s
     return "\\".join(values)
 
 
+def _value(dataset: Dataset, name: str) -> str:
+    """Return a value as text, as it stands in the file where it is not of its kind: nothing depends on its meaning."""
+    try:
+        return _text(dataset.get(name))
+    except DAMAGED:
+        raw = dataset.get_item(name)
+        return _text(raw.value) if raw is not None else ""
+
+
 def _text(value: Any) -> str:
     """Return a value as text, several values with backslashes between them as in the file."""
     if value is None:
         return ""
-    if isinstance(value, bytes):  # a private attribute that lost its VR on the way
+    if isinstance(value, bytes):  # a number that is none, or a private attribute that lost its VR on the way
         return value.decode().strip(" \0") if value.isascii() else value.hex()
     return "\\".join(map(str, value)) if isinstance(value, MultiValue | list) else str(value).strip()
 

@@ -290,3 +290,18 @@ def test_a_volume_called_scout_is_no_localiser(tmp_path):
     write_images(tmp_path / "mr", dynamic(1, 12), SeriesDescription="AAHead_Scout")
     assert found(tmp_path) == {"mr": (12, 4, 5)}
     assert discover(tmp_path)[1] == []
+
+
+@pytest.mark.parametrize("name", ["EchoTime", "AcquisitionNumber", "SeriesNumber", "InstanceNumber", "TriggerTime"])
+def test_a_number_that_is_none_costs_no_image(tmp_path, name):
+    write_images(tmp_path / "mr", dynamic(1, 6, **{name: "77777777"}))
+    for path in (tmp_path / "mr").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"77777777", b"1 of 1  "))
+    assert found(tmp_path) == {"mr": (6, 4, 5)}
+
+
+def test_series_without_uids_and_numbers_are_told_apart_by_their_times(tmp_path):
+    before, after = ([{"z": 3.0 * i, "SeriesTime": time} for i in range(4)] for time in ("120000", "121500"))
+    tags = {"SeriesInstanceUID": None, "SeriesNumber": None}
+    write_images(tmp_path / "mr", [*before, *after], **tags)
+    assert sorted(numbers(tmp_path).values()) == [[0, 1, 2, 3], [4, 5, 6, 7]]

@@ -95,14 +95,17 @@ def test_noise_in_the_last_digits_is_none_of_our_business(tmp_path):
     assert case.geometry.spacing[0] == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_mask_on_rounded_positions_is_read_back(tmp_path):
-    case = open_case(stack(tmp_path / "ct", -437.3 + 0.625 * np.arange(40), turned(20), digits=1))
-    mask = np.zeros(case.shape, np.uint8)
-    mask[1:3, 5:9, 1:4] = 1
-    written = write_mask(tmp_path / "out", "m", case, lambda window: mask[window], CLASSES)
-    assert [path.name for path in written] == ["m.nii.gz", "m.dcm"]
-    for path in written:
-        np.testing.assert_array_equal(open_labels(path, case)(case.whole), mask)
+@pytest.mark.parametrize("angle", [0, 20])
+def test_masks_on_rounded_positions_are_read_back(tmp_path, angle):
+    """The frames of the SEG lie at rounded positions as well, which make no volume by themselves."""
+    case = open_case(stack(tmp_path / "ct", -437.3 + 0.35 * np.arange(40), turned(angle), digits=1), "acquired")
+    for number, slices in enumerate(([3], [3, 4], [0, 17, 39], list(range(40)))):
+        mask = np.zeros(case.shape, np.uint8)
+        mask[slices, 1:, 2:] = 1
+        written = write_mask(tmp_path / "out", f"m{number}", case, lambda window: mask[window], CLASSES)  # noqa: B023
+        assert [path.name for path in written] == [f"m{number}.nii.gz", f"m{number}.dcm"]
+        for path in written:
+            np.testing.assert_array_equal(open_labels(path, case)(case.whole), mask)
 
 
 ANGLES = (0.0, 12.0, 33.0)
