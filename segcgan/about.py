@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from segcgan.case import Case
 from segcgan.errors import SegcganError
 from segcgan.formats import open_case
-from segcgan.formats.folders import ARCHIVED, READABLE, Rejected, discover
+from segcgan.formats.folders import ARCHIVED, READABLE, Rejected, Source, discover
 from segcgan.formats.npz import address, contents
 
-HEADER = ["case", "format", "shape", "channels", "spacing", "note"]
+HEADER = ["case", "format", "shape", "channels", "spacing", "dtype", "nodata", "crs", "extent", "note"]
+NOTHING = [""] * (len(HEADER) - 3)
 Listing = tuple[list[str], list[list[str]], bool]
 
 
@@ -55,15 +57,15 @@ def describe(path: Path) -> Listing:
         try:
             case = open_case(source)
         except SegcganError as error:
-            lines.append([source.name, source.format, "", "", "", str(error)])
+            lines.append([source.name, source.format, *NOTHING, str(error)])
             bad = True
             continue
         geometry = case.geometry
         shape = " x ".join(map(str, case.shape if case.shape[0] > 1 else case.shape[1:]))
         sizes = geometry.spacing if case.shape[0] > 1 else geometry.spacing[1:]
         spacing = " x ".join(f"{size:.4g}" for size in sizes) + f" {geometry.unit}"
-        lines.append([source.name, source.format, shape, str(case.channels), spacing, _reference(geometry.crs)])
-    lines += [[item.path.name, "-", "", "", "", _reason(item)] for item in rejected]
+        lines.append([source.name, _format(source, case), shape, str(case.channels), spacing, *_raster(case)])
+    lines += [[item.path.name, "-", *NOTHING, _reason(item)] for item in rejected]
     return HEADER, lines, bad or not sources
 
 
@@ -84,8 +86,29 @@ def _stacks(path: Path) -> Listing:
         note = f"{dtype}, {shape[0]} pictures, {path.name}#{name}/0 and so on in a manifest"
         channels = str(shape[3]) if len(shape) == 4 else "1"
         lines.append([name, "npz", " x ".join(map(str, shape[1:3])), channels, "1 x 1 px", note])
-    return HEADER, lines, not good
+    return [*HEADER[:5], "note"], lines, not good
 
 
-def _reference(crs: str | None) -> str:
-    return crs.split('"')[1] if crs and '"' in crs else crs or ""
+def _format(source: Source, case: Case) -> str:
+    """Return the format, or the name GDAL has for one that is read like GeoTIFF."""
+    driver = str(case.stored.get("driver", ""))
+    return driver if source.format == "geotiff" and driver not in ("", "GTiff", "VRT") else source.format
+
+
+def _raster(case: Case) -> list[str]:
+    """Return dtype, nodata, CRS, extent and note of a raster or picture; empty for scans."""
+    if "dtypes" not in case.stored:
+        return [""] * 5
+    kinds, nodata = dict.fromkeys(case.stored["dtypes"]), case.stored["nodata"]
+    found = [", ".join(kinds), "" if nodata is None else f"{nodata:.10g}"]
+    if "transform" not in case.stored:
+        return [*found, "", "", ""]
+    from segcgan.formats.extent import crs_name, extent_of, in_words  # a picture without a place needs no GDAL
+
+    crs, points = case.stored["crs"], case.stored["gcps"][0]
+    code, name = (crs_name(crs), crs.to_wkt().split('"')[1]) if crs is not None else ("", "")
+    if case.stored["transform"].is_identity:
+        note = f"{len(points)} ground control points" if points else "RPCs" if case.stored["rpcs"] else ""
+        return [*found, "", "", f"placed by {note} only, sizes are in pixels" if note else ""]
+    note = "" if crs is not None else "no CRS, sizes are in pixels"
+    return [*found, code if code == name or not name else f"{code} {name}", in_words(extent_of(case.stored)), note]

@@ -8,6 +8,7 @@ import numpy as np
 from segcgan.case import IGNORE, Array
 from segcgan.errors import SegcganError
 
+AUTO = "auto"
 REST = -(2**31)  # in a list of label values: every value no class lists
 
 
@@ -18,23 +19,25 @@ class ClassSpec:
     Args:
         name: as shown in tables, legends and file tags.
         values: label values in the reference that mean this class; none = its index in the list.
-        colour: ``#rrggbb``, for previews and GeoTIFF colour tables.
+        colour: ``#rrggbb``, for previews, colour tables and viewers; "auto" = see :mod:`segcgan.colours`.
         snomed: ``"code|meaning"`` for DICOM SEG, e.g. ``"10200004|Liver"``.
     """
 
     name: str
     values: list[int] = field(default_factory=list)
-    colour: str = "#e4572e"
+    colour: str = AUTO
     snomed: str | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(self.colour)):
+        if self.colour != AUTO and not re.fullmatch(r"#[0-9a-fA-F]{6}", str(self.colour)):
             msg = f"class {self.name!r} has the colour {self.colour!r}; write it as '#rrggbb', in quotes"
             raise SegcganError(msg)
 
     @property
-    def rgb(self) -> tuple[int, int, int]:
-        """The colour as three integers 0–255."""
+    def rgb(self) -> tuple[int, int, int] | None:
+        """The given colour as three integers 0–255, None if there is none."""
+        if self.colour == AUTO:
+            return None
         text = self.colour.lstrip("#")
         return int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)
 

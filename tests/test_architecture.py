@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segcgan"
 
 FLOORS = [  # from the ground up; a module imports from its own floor or a lower one
-    {"__init__", "atomic", "case", "claim", "classes", "errors", "batch", "masks", "noise"},
+    {"__init__", "atomic", "case", "claim", "classes", "colours", "errors", "batch", "masks", "noise"},
     {"formats"},
     {"data"},
     {"losses", "metrics"},

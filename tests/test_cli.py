@@ -236,9 +236,10 @@ def test_info_tells_good_from_bad(capsys, tmp_path):
     (tmp_path / "blob.bin").write_bytes(b"\1" * 500)
     assert main(["info", str(tmp_path)]) == 1
     header, *lines = (line.split("\t") for line in capsys.readouterr().out.splitlines())
-    assert header == ["case", "format", "shape", "channels", "spacing", "note"]
+    assert header == ["case", "format", "shape", "channels", "spacing", "dtype", "nodata", "crs", "extent", "note"]
     rows = {line[0]: line[1:] for line in lines}
-    assert rows["good"] == ["geotiff", "40 x 40", "1", "0.5 x 0.5 m", "WGS 84 / UTM zone 36N"]
+    crs, extent = "EPSG:32636 WGS 84 / UTM zone 36N", "x 300000 … 300020, y 3299980 … 3300000"
+    assert rows["good"] == ["geotiff", "40 x 40", "1", "0.5 x 0.5 m", "uint8", "0", crs, extent, ""]
     assert rows["[bad]"][0] == "geotiff"
     assert "[bad].tif cannot be read" in rows["[bad]"][-1]
     assert "is not an image segcgan reads" in rows["blob.bin"][-1]

@@ -22,7 +22,8 @@ from segcgan.classes import ClassSpec
 from segcgan.data.labels import ClassIndices, Complete, Majority, OneHot, Raters, label_values, rater_bits
 from segcgan.errors import SegcganError, nearest
 from segcgan.formats import open_case, open_labels, open_probability, present
-from segcgan.formats.folders import SIDECARS, VECTORS, discover, stem_of
+from segcgan.formats.folders import discover, stem_of
+from segcgan.formats.sidecars import PARTS_OF_RASTERS, SIDECARS, VECTORS, is_header
 
 log = logging.getLogger("segcgan")
 
@@ -122,10 +123,10 @@ def pair_by_stem(root: Path) -> list[Row]:
 
 def masks_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Return the files and folders that may be masks by the stem of their names, each list in order."""
-    beside = SIDECARS - VECTORS  # the world file or the index of a mask is none
+    beside = (SIDECARS | PARTS_OF_RASTERS) - VECTORS  # the world file or the overview of a mask is none
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*")):
-        if path.suffix.lower() not in beside:
+        if path.suffix.lower() not in beside and not is_header(path):
             found.setdefault(stem_of(path), []).append(path)
     return found
 

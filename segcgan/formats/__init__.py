@@ -12,13 +12,14 @@ from types import ModuleType
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
-from segcgan.formats.folders import ARCHIVED, READABLE, VECTORS, Source, discover, sniff
+from segcgan.formats.folders import ARCHIVED, READABLE, Source, discover, sniff
+from segcgan.formats.sidecars import VECTORS
 
 
 def files_of(source: Source) -> list[Path]:
     """Return every file that a case is read from: slices of a series, mosaic and sidecars of a raster."""
-    if source.format == "geotiff":
-        return list(_module("geotiff").files_of(source.path))
+    if source.format in ("geotiff", "png") and ARCHIVED not in str(source.path):
+        return list(_module(source.format).files_of(source.path))
     return list(source.files or (source.path,))
 
 
@@ -119,6 +120,7 @@ def _label_format(path: Path, case: Case) -> str:
     if path.is_dir():
         return "dicom"  # a folder of pictures, one per slice of a series
     kind = "vector" if path.suffix.lower() in VECTORS else sniff(path)
+    kind = "geotiff" if kind == "hdf" else kind
     if kind is None:
         raise SegcganError(f"{path} is not a label file segcgan reads; give {READABLE}, GeoJSON or GeoPackage")
     if kind in ("geotiff", "png", "vector") and case.format not in ("geotiff", "png"):

@@ -12,6 +12,7 @@ from pydicom.uid import generate_uid
 import segcgan
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
+from segcgan.colours import Rgb, class_colours
 from segcgan.errors import SegcganError
 from segcgan.formats.dicom_slices import DAMAGED, Plane, brief
 from segcgan.formats.dicom_source import Sources, read_sources
@@ -43,6 +44,7 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
     planes: list[Plane] = case.stored["planes"]
     step = float(np.linalg.norm(grid_of(case, str(case.path)).affine[:3, 0]))
     coarse = path.stem.endswith("_coarse")
+    colours = class_colours(classes)
     try:
         sources = read_sources(planes, step)
         if planes[0].frame is not None:  # frames of one file go in the file's order, ours are sorted by position
@@ -54,12 +56,13 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
                 source_images=sources.headers,
                 pixel_array=np.ascontiguousarray(labels),
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[_segment(i, spec, coarse) for i, spec in enumerate(classes) if i > 0],
+                segment_descriptions=[_segment(i, classes[i], colours[i], coarse) for i in range(1, len(classes))],
                 sop_instance_uid=generate_uid(),
                 instance_number=1,
                 omit_empty_frames=bool(labels.any()),  # a SEG without frames is not valid
                 **_series(sources, case.name, coarse),
             )
+        segmentation.ContentCreatorName = ""  # type 2, which highdicom leaves out
         _restore_classes(segmentation, sources.classes)
     except DAMAGED as error:
         raise SegcganError(f"{case.path}: its headers do not allow a DICOM SEG ({brief(error)})") from error
@@ -100,7 +103,7 @@ def _restore_classes(item: Dataset, classes: dict[str, str]) -> None:
                 _restore_classes(nested, classes)
 
 
-def _segment(number: int, spec: ClassSpec, coarse: bool) -> Any:
+def _segment(number: int, spec: ClassSpec, colour: Rgb, coarse: bool) -> Any:
     import highdicom
 
     code, _, meaning = (spec.snomed or TISSUE).partition("|")
@@ -120,7 +123,7 @@ def _segment(number: int, spec: ClassSpec, coarse: bool) -> Any:
             family=concept("123110", "DCM", "Artificial Intelligence"),
             version=segcgan.__version__,
         ),
-        display_color=highdicom.color.CIELabColor.from_rgb(*spec.rgb),
+        display_color=highdicom.color.CIELabColor.from_rgb(*colour),
     )
 
 

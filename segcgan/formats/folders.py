@@ -10,13 +10,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segcgan.errors import SegcganError
+from segcgan.formats.sidecars import PARTS_OF_RASTERS, SIDECARS, header, is_header
 
 ARCHIVED = ".npz#"  # in the address of a picture inside a NumPy archive, see :mod:`segcgan.formats.npz`
 READABLE = "DICOM, NIfTI, GeoTIFF, PNG or JPEG"
-VECTORS = {".geojson", ".json", ".gpkg", ".shp", ".fgb"}
-PARTS_OF_RASTERS = {".ovr", ".msk"}  # TIFF by content, but GDAL reads them together with the raster they belong to
-TEXTS = {".cfg", ".csv", ".html", ".log", ".md", ".qml", ".rst", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml"}
-SIDECARS = TEXTS | VECTORS | {".cpg", ".dbf", ".jgw", ".pgw", ".prj", ".shx", ".tfw"}
+_RASTERS = (  # how files begin that GDAL reads beside TIFF
+    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
+    b"\xff\x4f\xff\x51",  # JPEG 2000 without its box
+    b"EHFA_HEADER_TAG",  # Erdas Imagine
+    b"CDF\1",  # NetCDF
+    b"CDF\2",
+    b"CDF\5",
+    b"NITF",
+    b"NSIF",
+    b"PCIDSK",
+    b"GRIB",
+    b"DSAA",  # Surfer
+    b"ncols ",  # ESRI ASCII grid
+    b"NCOLS ",
+)
+_HDF = b"\x89HDF\r\n\x1a\n"  # NetCDF 4; by other names it may as well be weights of a network, and is opened to see
+_NETCDF = {".nc", ".nc4", ".cdf"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +40,7 @@ class Source:
     Args:
         name: file stem of everything written for it; unique among the cases found together.
         path: the file, or the folder of a DICOM series.
-        format: "dicom", "nifti", "geotiff" or "png" (which includes JPEG).
+        format: "dicom", "nifti", "geotiff" (any raster read through GDAL) or "png" (which includes JPEG).
         files: the files of a DICOM series.
     """
 
@@ -45,7 +59,7 @@ class Rejected:
 
 
 def sniff(path: Path) -> str | None:
-    """Return the format of a file by its first bytes: a key of ``Source.format``, or None if it is none of them.
+    """Return the format of a file by its first bytes: a key of ``Source.format``, "hdf", or None if it is none of them.
 
     A DICOM file without its 128-byte preamble gives None as well: only ``dicom.find`` can tell. OSError if unreadable.
     """
@@ -60,11 +74,15 @@ def sniff(path: Path) -> str | None:
         return "nifti" if _is_nifti(head) or path.name.lower().endswith(".nii.gz") else None
     if head[128:132] == b"DICM":  # first: a slide may be DICOM and TIFF at the same time
         return "dicom"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") or b"<VRTDataset" in head:
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") or b"<VRTDataset" in head or head.startswith(_RASTERS):
         return "geotiff"
+    if head.startswith(_HDF):
+        return "geotiff" if path.suffix.lower() in _NETCDF else "hdf"
     if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
         return "png"
-    return "nifti" if _is_nifti(head) else None
+    if _is_nifti(head):
+        return "nifti"
+    return "geotiff" if header(path) is not None else None
 
 
 def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source], list[Rejected]]:
@@ -99,6 +117,10 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
             rejected.append(Rejected(path, f"{told} is not UTF-8, and names of outputs must be; rename it"))
         elif kind == "nifti" and not path.name.lower().endswith((".nii", ".nii.gz", ".nii.bz2")):
             rejected.append(Rejected(path, f"{path} is a NIfTI file by another name; rename it to .nii or .nii.gz"))
+        elif kind == "hdf" and (reason := _no_raster(path)):
+            rejected.append(Rejected(path, reason))
+        elif kind == "hdf":
+            sources.append(Source(stem_of(path), path, "geotiff"))
         elif kind in ("nifti", "geotiff", "png"):
             sources.append(Source(stem_of(path), path, kind))
         elif kind == "dicom" or path.suffix.lower() not in SIDECARS or path == folder:
@@ -114,13 +136,24 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     return _unique(ordered, root), sorted(rejected, key=lambda item: item.path)
 
 
+def _no_raster(path: Path) -> str:
+    """Tell why an HDF5 file is no raster; empty if it is one."""
+    from segcgan.formats import geotiff  # which reads folders of this module
+
+    try:
+        geotiff.open_case(Source(stem_of(path), path, "geotiff"))
+    except SegcganError as error:
+        return str(error)
+    return ""
+
+
 def _is_nifti(head: bytes) -> bool:
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
 def _may_be_case(path: Path, root: Path, passed: set[Path]) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    skipped = path.suffix.lower() in PARTS_OF_RASTERS or path.name == "DICOMDIR"
+    skipped = path.suffix.lower() in PARTS_OF_RASTERS or path.name == "DICOMDIR" or is_header(path)
     return _is_file(path) and not (hidden or skipped or (passed and not passed.isdisjoint(path.resolve().parents)))
 
 

@@ -1,38 +1,70 @@
 """Where a raster lies on the ground, and how large its pixels are there."""
 
+import logging
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 from segcgan.case import Geometry
+from segcgan.formats.sidecars import projection
+
+log = logging.getLogger("segcgan")
 
 
-def is_georeferenced(dataset: Any) -> bool:
-    """Tell whether an open rasterio dataset has both a CRS and an affine transform.
+def place(dataset: Any, path: Path) -> dict[str, Any]:
+    """Return what has to be written back: size, transform, CRS, ground control points with their CRS, RPCs.
 
-    With ground control points or RPCs only, rasterio reports the identity (and the CRS of the points): that says
-    nothing about the size of a pixel, so such a raster counts as having no CRS.
+    A CRS that the file lacks is taken from the ``.prj`` beside it. Points beside a transform are left out.
+
+    Args:
+        dataset: an open rasterio dataset.
+        path: of its file.
     """
-    return dataset.crs is not None and not dataset.transform.is_identity
+    points, crs = dataset.gcps if dataset.transform.is_identity else ([], None)
+    return {
+        "size": dataset.shape,
+        "transform": dataset.transform,
+        "crs": dataset.crs or _from_projection(dataset, path),
+        "gcps": (points, crs),
+        "rpcs": dataset.rpcs,
+    }
 
 
-def geometry(dataset: Any) -> Geometry:
-    """Return the geometry of an open rasterio dataset.
+def _from_projection(dataset: Any, path: Path) -> CRS | None:
+    found = None if dataset.transform.is_identity else projection(path)
+    if found is None:
+        return None
+    try:
+        return CRS.from_wkt(found.read_text(encoding="utf-8", errors="replace"), morph_from_esri_dialect=True)
+    except (CRSError, OSError) as error:
+        log.warning("%s is no CRS (%s), so %s counts as having none", found, error, path.name)
+        return None
+
+
+def geometry(placed: dict[str, Any]) -> Geometry:
+    """Return the geometry of a raster from what :func:`place` says.
+
+    With ground control points or RPCs only, the transform is the identity (and the CRS that of the points): that says
+    nothing about the size of a pixel, so such a raster counts as having no CRS.
 
     The affine is the file's own, exactly (rotated or south-up included): world x = c + a·column + b·row, where
     whole numbers are pixel *corners*, as in GDAL. Spacing is in metres on the ground at the centre of the scene;
     without georeference it is 1 and the unit is "px".
     """
-    t = dataset.transform
+    t, crs = placed["transform"], placed["crs"]
     affine = np.array([[0, t.b, t.a, t.c], [0, t.e, t.d, t.f], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=float)
-    if not is_georeferenced(dataset):
+    if crs is None or t.is_identity:
         return Geometry(affine, (1.0, 1.0, 1.0), "px")
-    centre = t.d * dataset.width / 2 + t.e * dataset.height / 2 + t.f
-    east, north = metres_per_unit(dataset.crs, centre)
+    height, width = placed["size"]
+    centre = t.d * width / 2 + t.e * height / 2 + t.f
+    east, north = metres_per_unit(crs, centre)
     spacing = (1.0, math.hypot(t.b * east, t.e * north), math.hypot(t.a * east, t.d * north))
-    return Geometry(affine, spacing, "m", dataset.crs.to_wkt())
+    return Geometry(affine, spacing, "m", crs.to_wkt())
 
 
 def metres_per_unit(crs: Any, y: float) -> tuple[float, float]:

@@ -1,5 +1,6 @@
-"""PNG and JPEG, read through Pillow: pictures without georeference, one pixel per pixel.
+"""PNG and JPEG, read through Pillow: one pixel per pixel.
 
+A picture with a world file, or an ``.aux.xml`` that places it in the world, is written as GeoTIFF, others as PNG.
 Pixels stay as stored: the EXIF orientation of a photo is not applied, so that image, labels and output agree.
 """
 
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from segcgan.case import IGNORE, Array, Case, Geometry, LabelReader, Window
 from segcgan.classes import ClassSpec
+from segcgan.colours import NODATA, class_colours
 from segcgan.errors import SegcganError
 from segcgan.formats.folders import Source
+from segcgan.formats.sidecars import places, projection
 from segcgan.formats.staging import staging
 
 _STRETCH = "stored values are multiplied by"
@@ -50,14 +54,32 @@ class Labels:
 def open_case(source: Source, orientation: str = "canonical") -> Case:
     """Open a picture: grey (8 or 16 bits), RGB or palette (read as RGB); an alpha channel is validity.
 
-    Spacing is 1 and the unit "px". ``orientation`` is for scans and has no effect here.
+    Spacing is 1 and the unit "px" unless a file beside it gives its place in the world. ``orientation`` is for scans
+    and has no effect here.
 
     Raises:
         SegcganError: unreadable, or 16 bits per channel in colour (Pillow would silently halve them).
     """
     channels, _ = _pixels(source.path)
     count, height, width = channels.shape
-    return replace(blank_case(source, (height, width), count), reader=Picture(source.path))
+    case = replace(blank_case(source, (height, width), count), reader=Picture(source.path))
+    picture = _decoded(source.path)
+    case.stored |= {"driver": picture.format, "dtypes": [channels.dtype.name] * count, "nodata": None}
+    if not places(source.path):
+        return case
+    from segcgan.formats.georeference import geometry, place  # pictures alone need no GDAL
+    from segcgan.formats.raster import opened
+
+    with opened(source.path) as dataset:
+        placed = place(dataset, source.path)
+    return replace(case, format="geotiff", geometry=geometry(placed), stored=case.stored | placed)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a picture's own file and those that place it in the world."""
+    found = places(path)
+    prj = projection(path) if found else None
+    return [path, *found] + ([prj] if prj is not None else [])
 
 
 def blank_case(source: Source, size: tuple[int, int], channels: int) -> Case:
@@ -87,27 +109,41 @@ def open_labels(path: Path, case: Case) -> LabelReader:
     if labels.shape != (height, width):
         size = f"{labels.shape[0]}×{labels.shape[1]}"
         raise SegcganError(f"{path} is {size} and its image {height}×{width}; resample the mask")
+    if places(path) and "transform" in case.stored:
+        from segcgan.formats.extent import check_grid
+        from segcgan.formats.raster import opened
+
+        with opened(path) as dataset:
+            check_grid(path, dataset, case)
     return Labels(path)
 
 
 def write_mask(folder: Path, stem: str, case: Case, read: LabelReader, classes: list[ClassSpec]) -> list[Path]:
     """Write ``<stem>.png``: class indices as an 8-bit palette picture in the class colours, nodata 255.
 
+    Background and nodata are transparent; the names of the classes are texts ``class_0``, ``class_1``, ….
+
     Args:
         folder: made if missing.
         stem: file name without extension.
         case: gives the size.
         read: from a window of the case to class indices (1, h, w) uint8.
-        classes: colours.
+        classes: names and colours.
     """
     picture = Image.fromarray(np.ascontiguousarray(read(case.whole)[0], dtype=np.uint8), mode="L")
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = [spec.rgb for spec in classes]
+    palette[: len(classes)] = class_colours(classes)
+    palette[IGNORE] = NODATA
     picture.putpalette(palette.tobytes())
+    opacity = np.full(256, 255, np.uint8)
+    opacity[[0, IGNORE]] = 0
+    names = PngInfo()
+    for index, spec in enumerate(classes):
+        names.add_itxt(f"class_{index}", spec.name)
     path = folder / f"{stem}.png"
     try:
         with staging(folder) as temporary:
-            picture.save(temporary / path.name, transparency=IGNORE, bits=8)
+            picture.save(temporary / path.name, transparency=opacity.tobytes(), bits=8, pnginfo=names)
     except OSError as error:
         raise SegcganError(f"{path} cannot be written ({error}); check free space and permissions") from error
     return [path]

@@ -13,13 +13,13 @@ import numpy as np
 
 from segcgan.case import Array
 from segcgan.classes import ClassSpec
+from segcgan.colours import class_colours, hexadecimal
 from segcgan.errors import SegcganError
 from segcgan.report.framing import stretch
 from segcgan.report.panels import (
     INK,
     PAPER,
     View,
-    distinct_colours,
     error_panel,
     legend,
     nats_panel,
@@ -177,7 +177,8 @@ def _prepare(
     if spread is not None:
         spread = Spread(spread.samples[:, ::step, ::step], spread.disagreement[::step, ::step])
     spacing = (shown.spacing[0] * step, shown.spacing[1] * step)
-    view = View(stretch(image, valid, shown.channels), ~valid, spacing, distinct_colours(shown.classes))
+    colours = [hexadecimal(colour) for colour in class_colours(shown.classes)]
+    view = View(stretch(image, valid, shown.channels), ~valid, spacing, colours)
     return view, {name: mask[::step, ::step] for name, mask in masks.items()}, spread
 
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from segcgan.case import IGNORE, Array
 from segcgan.classes import ClassSpec
+from segcgan.colours import OKABE_ITO, hexadecimal
 
 INK, PAPER, NOTHING = "#1f2933", "white", "#9aa5b1"
-PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")  # Okabe-Ito, for all eyes
+PALETTE = tuple(hexadecimal(colour) for colour in OKABE_ITO)
 ERRORS = {"hit": "#009E73", "too much": "#D55E00", "missed": "#56B4E9", "wrong class": "#F0E442"}
 SHORT = {"hit": "TP", "too much": "FP", "missed": "FN"}
 
@@ -176,12 +177,3 @@ def legend(figure: Any, classes: list[ClassSpec], view: View, kinds: list[str], 
                           labelcolor=INK, handlelength=1.4, columnspacing=1.4, borderaxespad=0.25, borderpad=0.2)
     for text in drawn.get_texts():
         text.set_parse_math(False)  # a $ in a name is no formula
-
-
-def distinct_colours(classes: list[ClassSpec]) -> list[str]:
-    """Return colours as configured; a foreground class that repeats one (the default, say) gets its own."""
-    spare, used = list(PALETTE), list[str]()
-    for index, spec in enumerate(classes):
-        repeated = index > 0 and spec.colour.lower() in used[1:]
-        used.append((spare.pop(0) if spare else INK) if repeated else spec.colour.lower())
-    return used

@@ -170,7 +170,7 @@ def test_mask_keeps_georeference_nodata_colours_and_names(tmp_path):
         assert not file.read_masks(1)[600:].any()
         np.testing.assert_array_equal(file.read(), truth)
     np.testing.assert_array_equal(open_labels(path, case)(case.whole), truth)
-    assert [item.name for item in path.parent.iterdir()] == ["a_mask.tif"]
+    assert sorted(item.name for item in path.parent.iterdir()) == ["a_mask.tif", "a_mask.tif.aux.xml"]
 
 
 def test_part_of_a_scene_is_written_at_its_place(tmp_path):
@@ -394,3 +394,79 @@ def test_the_files_of_a_raster(tmp_path):
     with rasterio.open(path, "r+") as file, rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
         file.write_mask(np.tri(20, 20, dtype=np.uint8) * 255)
     assert files_of(path) == [path, tmp_path / "a.tif.msk"]
+
+
+def stack(path, bands, roles=()):
+    """Write a VRT of one-band files of the given arrays, with their dtypes, and the colour interpretation of each."""
+    parts = ""
+    for index, array in enumerate(bands):
+        save(path.parent / f"{path.stem}_{index}.tif", array[None])
+        kind = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}[array.dtype.name]
+        role = f"<ColorInterp>{roles[index]}</ColorInterp>" if roles else ""
+        source = f'<SourceFilename relativeToVRT="1">{path.stem}_{index}.tif</SourceFilename><SourceBand>1</SourceBand>'
+        parts += f'<VRTRasterBand dataType="{kind}" band="{index + 1}">{role}<SimpleSource>{source}</SimpleSource>'
+        parts += "</VRTRasterBand>"
+    height, width = bands[0].shape
+    place = f"<SRS>EPSG:32618</SRS><GeoTransform>{', '.join(map(str, UTM.to_gdal()))}</GeoTransform>"
+    path.write_text(f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">{place}{parts}</VRTDataset>')
+    return path
+
+
+def test_bands_of_different_dtypes_are_read_together(tmp_path):
+    reflectance, height = noise((20, 30), np.uint16, 1, 60000), noise((20, 30), np.float32) - 100.25
+    case = open_case(stack(tmp_path / "a.vrt", [reflectance, height]))
+    image, valid = case.read(window((3, 9), (-2, 8)))
+    np.testing.assert_array_equal(image[:, 0, :, 2:], np.stack([reflectance, height])[:, 3:9, :8].astype(np.float32))
+    assert valid[0, 0, :, 2:].all()
+    np.testing.assert_array_equal(case.with_bands([2]).read(case.whole)[0][0, 0], height)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32])
+def test_alpha_of_any_dtype_is_validity_and_no_channel(tmp_path, kind):
+    bands = [noise((20, 30), kind) for _ in range(2)]
+    alpha = np.ones((20, 30), kind)
+    alpha[:5] = 0
+    case = open_case(stack(tmp_path / "a.vrt", [*bands, alpha], ["Red", "Green", "Alpha"]))
+    image, valid = case.read(case.whole)
+    assert (case.channels, image.shape) == (2, (2, 1, 20, 30))
+    np.testing.assert_array_equal(valid[0, 0], alpha > 0)
+    assert case.with_bands([2]).read(case.whole)[1].sum() == 15 * 30
+
+
+def test_alpha_counts_beside_nodata_and_nan_alpha_is_invalid(tmp_path):
+    array = np.ones((4, 20, 30), np.float32)
+    array[3] = 0.5
+    array[3, 0], array[3, 1], array[:3, 2] = 0, np.nan, -9
+    path = save(tmp_path / "a.tif", array, nodata=-9, photometric="rgb", alpha="yes")
+    valid = open_case(path).read(window((0, 20), (0, 30)))[1][0, 0]
+    assert [bool(row.any()) for row in valid[:4]] == [False, False, False, True]
+    assert valid[3:].all()
+
+
+def test_an_undefined_float_band_is_a_channel(tmp_path):
+    array = np.zeros((4, 20, 30), np.float32)
+    case = open_case(save(tmp_path / "a.tif", array, photometric="rgb", alpha="unspecified"))
+    assert (case.channels, case.read(case.whole)[1].all()) == (4, True)
+
+
+def test_labels_may_have_alpha(tmp_path):
+    case = open_case(save(tmp_path / "a.tif", noise((1, 20, 30))))
+    array = np.stack([noise((20, 30), low=0, high=3), np.full((20, 30), 255, np.uint8)])
+    array[1, :4] = 0
+    labels = open_labels(save(tmp_path / "m.tif", array, alpha="yes"), case)(case.whole)[0]
+    np.testing.assert_array_equal(labels, np.where(array[1] > 0, array[0], IGNORE))
+
+
+def test_control_points_without_crs_are_written_back_the_same_way(tmp_path):
+    points = [GroundControlPoint(r, c, 7 + c / 1e4, 46 - r / 1e4) for r in (0, 20) for c in (0, 30)]
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=30, height=20, count=1, dtype="uint8", gcps=points, crs=rasterio.crs.CRS()
+    ) as out:
+        out.write(noise((1, 20, 30)))
+    part = open_case(path).part(window((5, 20), (10, 30)), "part")
+    (mask,) = write_mask(tmp_path / "out", "m", part, lambda w: np.ones((1, 15, 20), np.uint8), CLASSES)
+    with rasterio.open(mask) as file:
+        found, crs = file.gcps
+    assert (crs, part.geometry.unit) == (None, "px")
+    assert [(p.row, p.col, p.x, p.y) for p in found] == [(p.row - 5, p.col - 10, p.x, p.y) for p in points]

@@ -232,3 +232,24 @@ def test_a_file_as_output_is_said(tmp_path, go):
     with pytest.raises(SegcganError, match="out is a file, and masks go into a folder; give another output"):
         go(tmp_path / "in")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_geotiff_that_gdal_could_not_finish_is_no_result(tmp_path):
+    """GDAL writes its last blocks when it closes a file, and says nothing when they do not fit."""
+    rng = np.random.default_rng(0)
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=300, width=300, count=1, dtype="uint8") as file:
+        file.write(rng.integers(0, 255, (1, 300, 300), dtype=np.uint8))
+    code = (
+        "import resource, sys\nimport numpy as np\nfrom pathlib import Path\n"
+        "from segcgan.classes import ClassSpec\nfrom segcgan.formats import open_case, write_mask\n"
+        "from segcgan.errors import NotWrittenError\n"
+        "folder = Path(sys.argv[1])\ncase = open_case(folder / 'a.tif')\n"
+        "mask = np.random.default_rng(0).integers(0, 2, case.shape, dtype=np.uint8)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "classes = [ClassSpec('x'), ClassSpec('y')]\n"
+        "try: write_mask(folder / 'out', 'a_mask', case, lambda window: mask[window], classes)\n"
+        "except NotWrittenError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"{tmp_path}/out/a_mask.tif cannot be written ("), done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
