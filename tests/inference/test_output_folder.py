@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from PIL import Image
 
+from segcgan.data.profile import Profile
 from segcgan.errors import NotWrittenError, SegcganError
 from segcgan.inference.folder import Wish, predict_folder
 from segcgan.inference.table import read_table
@@ -172,6 +173,22 @@ def test_what_a_killed_process_left_is_removed(tmp_path, go):
         (out / f".{name}.strips/tag.json").write_text(f'{{"tag": "t", "origin": "{origin}"}}')
     go(tmp_path / "in")
     assert {path.name for path in out.iterdir() if path.name.startswith(".")} == {".mine.part", ".b.strips"}
+
+
+def test_what_is_doubtful_about_a_case_stands_in_its_row(tmp_path, chain):
+    scene(tmp_path / "in/a.tif")
+    made, options = chain(refiner="residual"), Wish()
+    usual = Profile([[-3.0, -2.0]], [[2.0, 3.0]], [4.0]).facts()
+    far = Profile([[120.0, 300.0]], [[6000.0, 9000.0]], [4000.0]).facts()
+    (row,) = predict_folder(tmp_path / "in", tmp_path / "one", made, {"profile": usual}, options)
+    assert (row.status, row.note) == ("ok", "")
+    (row,) = predict_folder(tmp_path / "in", tmp_path / "two", made, {"profile": far}, options)
+    assert row.status == "ok"
+    assert row.note.startswith("values unlike those of training: -2.")
+    assert row.note.endswith(", trained on 120–9000")
+    again = predict_folder(tmp_path / "in", tmp_path / "two", made, {"profile": far}, options)
+    assert (again[0].note, done_before(again)) == (row.note, ["a"])
+    assert read_table(tmp_path / "two/predictions.csv")[0].note == row.note
 
 
 def full(*_args, **_options):
