@@ -108,7 +108,7 @@ def train_all(
 ) -> None:
     """Train and score every row of one seed."""
     base, name = [f"--seed_everything={seed}", *extra], joined([Path(config) for config in configs])
-    alone = ["--plan.refiner_epochs=0", *base]
+    alone = [*base, "--plan.refiner_epochs=0"]
     segmenter = train(segmenter_of(runs, name).parent, configs, alone)
     found: dict[str, Run] = {}
     for each in refiners:
@@ -149,7 +149,7 @@ def main() -> None:
         train_all(chosen.configs, chosen.refiners, seed, place, extra, costs)
         notes.write_text(json.dumps(costs))
         if len(seeds) == 1 and chosen.refiners:  # else the segmenter of the next seed is the second of the mean of two
-            other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]
+            other = [f"--seed_everything={seed + 1000}", *extra, "--plan.refiner_epochs=0"]
             train(place / "second", chosen.configs, other)
     harvest(name, seeds, runs, base)
     write_table(name, chosen.seeds, costs)

@@ -21,8 +21,8 @@ SHOWN = BASES[1:3]  # in the printed table; the JSON has all
 RULE = "a mask that is rightly empty scores 1 and has no HD95"
 CONVENTIONS = {
     "rightly empty": f"{RULE}; 'left out': such cases dropped from both sides, the rule until 28 November",
-    "hd95_median": "median over the cases where both masks exist, mean of it over seeds; a difference is one of medians over "
-    "cases where both rows have one, a case's HD95 averaged over seeds first",
+    "hd95_median": "median over the cases where both masks exist, mean of it over seeds; a difference is one of "
+    "medians, over cases where both rows have an HD95, averaged over seeds first",
     "missed": "share of references that show the class and got no mask of it",
     "invented": "share of references that lack the class and got a mask of it",
     "hd95": "mean over the cases that every row has one of; a missed or invented object counts the image diagonal",

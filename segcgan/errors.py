@@ -16,7 +16,10 @@ class NotWrittenError(SegcganError):
 
 def not_written(path: Path, error: BaseException) -> NotWrittenError:
     """Return the error of a file that cannot be written, with its path and the cure."""
-    told = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+    root = error
+    while root.__cause__ is not None:  # GDAL's own words are below those of rasterio
+        root = root.__cause__
+    told = root.strerror if isinstance(root, OSError) and root.strerror else " ".join(str(root).split())
     if is_full(error):
         return NotWrittenError(f"{path} cannot be written: no space is left on its disk ({told}); free some space")
     return NotWrittenError(f"{path} cannot be written ({told.rstrip('.')}); check free space and permissions")

@@ -16,6 +16,7 @@ SETTING = "data.images.label_column"
 # that do so if their values are classes.
 _CLASS = {f"{word}{end}" for word in ("label", "class", "category") for end in ("", "id", "name", "value", "code")}
 _PERHAPS = {"code", "dn", "gridcode", "kind", "type", "value"}
+_NO_COLUMN = "'' = all polygons are one class"
 _SHOWN = 5  # values in an error
 log = logging.getLogger("segcgan")
 
@@ -149,8 +150,8 @@ def _translated(path: Path, column: str, table: dict[str, Array], meaning: Meani
     if not meaning.names and not _is_whole(array):
         raise SegcganError(f"{path} has a column {column!r} of {array.dtype}; make it integers, none missing")
     if _missing(array).any():
-        lacking = int(_missing(array).sum())
-        raise SegcganError(f"{path}: {lacking} of {len(array)} polygons have nothing in column {column!r}; fill it in")
+        lacking = f"{int(_missing(array).sum())} of {len(array)} polygons have nothing in column {column!r}"
+        raise SegcganError(f"{path}: {lacking}; fill it in, or name another column by {SETTING} ({_NO_COLUMN})")
     if array.dtype.kind in "OU":
         values = {str(text): meaning.named(str(text)) for text in set(array)}
     elif array.dtype.kind in "iubf":
@@ -160,7 +161,7 @@ def _translated(path: Path, column: str, table: dict[str, Array], meaning: Meani
     odd = [text for text, value in values.items() if value is None or not meaning.knows(value)]
     if odd:
         classes = ", ".join(f"{name} ({_members(meaning, index)})" for index, name in enumerate(meaning.names))
-        cure = f"add them to data.classes, or name another column by {SETTING} ('' = all polygons are one class)"
+        cure = f"add them to data.classes, or name another column by {SETTING} ({_NO_COLUMN})"
         raise SegcganError(
             f"{path}: column {column!r} holds {_listed(odd)}, which is no class of {classes}; {cure}; "
             f"the columns are {', '.join(map(repr, table))}"

@@ -62,6 +62,7 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
                 omit_empty_frames=bool(labels.any()),  # a SEG without frames is not valid
                 **_series(sources, case.name, coarse),
             )
+        segmentation.ContentCreatorName = ""  # type 2, which highdicom leaves out
         _restore_classes(segmentation, sources.classes)
     except DAMAGED as error:
         raise SegcganError(f"{case.path}: its headers do not allow a DICOM SEG ({brief(error)})") from error

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from segcgan.errors import SegcganError
 from segcgan.formats.sidecars import PARTS_OF_RASTERS, SIDECARS, header, is_header
@@ -29,7 +30,9 @@ _RASTERS = (  # how files begin that GDAL reads beside TIFF
     b"ncols ",  # ESRI ASCII grid
     b"NCOLS ",
 )
-_HDF = b"\x89HDF\r\n\x1a\n"  # NetCDF 4; by other names it may as well be weights of a network, and is opened to see
+# HDF5 is NetCDF 4 too; by other names it may as well be weights of a network, and is opened to see. And HDF4.
+_HDF = (b"\x89HDF\r\n\x1a\n", b"\x0e\x03\x13\x01")
+_CONVERTED = {".bmp", ".dem", ".dt2", ".ecw", ".flt", ".gif", ".hgt", ".sid", ".webp"}  # rasters, but not read here
 _NETCDF = {".nc", ".nc4", ".cdf"}
 
 
@@ -133,7 +136,7 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
         series, refused, rest = dicom.find(perhaps_dicom)
         sources += series
         rejected += refused
-        rejected += [Rejected(path, f"{path} is not an image segcgan reads ({READABLE})") for path in rest]
+        rejected += [Rejected(path, _unknown(path)) for path in rest]
     ordered = sorted(sources, key=lambda source: (source.path, source.name))
     return _unique(ordered, root), sorted(rejected, key=lambda item: item.path)
 
@@ -164,6 +167,12 @@ def _is_file(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:  # a link to nowhere, say: whoever reads it tells why
         return True
+
+
+def _unknown(path: Path) -> str:
+    said = f"{path} is not an image segcgan reads ({READABLE})"
+    cure = f"; convert it, for example with gdal_translate {quote(path.name)} {quote(path.stem)}.tif"
+    return said + cure if path.suffix.lower() in _CONVERTED else said
 
 
 def _unreadable(path: Path, error: OSError) -> Rejected:

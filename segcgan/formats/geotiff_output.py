@@ -95,11 +95,19 @@ def _write(
                     if strip.start > 0:
                         values = read((slice(0, 1), strip, slice(0, width)))
                     out.write(values[:, 0], window=Part(0, strip.start, width, strip.stop - strip.start))
+            _check(file)
             if complete is not None:
                 complete(file)
     except GDAL_ERRORS as error:
         raise not_written(path, error) from error
     return [path]
+
+
+def _check(path: Path) -> None:
+    """Read a file that was just written: what GDAL cannot write when it closes a file, it does not report."""
+    with without_georeference_warning(), rasterio.open(path) as written:
+        for _, part in written.block_windows(1):
+            written.read(window=part)
 
 
 def _placed(case: Case) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def project(shapes: Array, crs: CRS, scene: CRS) -> Array:
 
 
 def check_overlap(path: Path, shapes: Array, crs: CRS, polygons: Array, inside: Array, case: Case) -> None:
-    """Refuse polygons that never touch their scene, and warn if they hardly do.
+    """Refuse polygons that never touch their scene, and warn if they hardly do or are too small to be seen.
 
     "Hardly" is an area in the scene below 1 % of the area of all polygons and below 1 % of the scene: a file of a whole
     country is none of it, nor is a scene that shows one house.
@@ -64,7 +64,9 @@ def check_overlap(path: Path, shapes: Array, crs: CRS, polygons: Array, inside: 
         raise SegcganError(f"{said}; {_cure(shapes, crs, case)}")
     covered = float(shapely.area(shapely.clip_by_rect(polygons[inside], 0, 0, width, height)).sum())
     total = float(shapely.area(polygons).sum())
-    if covered < _LITTLE * min(total, height * width):
+    if total < 1:
+        log.warning("%s: all its polygons together are smaller than a pixel of %s", path, case.path.name)
+    elif covered < _LITTLE * min(total, height * width):
         of_labels, of_scene = covered / total, covered / (height * width)
         shares = f"{of_labels:.2%} of the area of its polygons lies in {case.path.name} and covers {of_scene:.2%} of it"
         log.warning("%s: only %s; are these its labels?", path, shares)

@@ -1,6 +1,7 @@
 """Polygons (GeoJSON, GeoPackage, Shapefile, FlatGeobuf) as labels of a raster, burnt window by window."""
 
 import logging
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,7 +95,9 @@ def read_layer(path: Path, layer: str | None = None) -> tuple[Array, dict[str, A
 
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]  # others are tables
-        meta, _, wkb, columns = pyogrio.raw.read(path, layer=_chosen_layer(path, layers, layer))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of columns of odd types, which say no class
+            meta, _, wkb, columns = pyogrio.raw.read(path, layer=_chosen_layer(path, layers, layer))
         shapes = shapely.force_2d(shapely.from_wkb(wkb))
         crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
     except (RuntimeError, shapely.GEOSException, OSError, CRSError) as error:  # pyogrio's are RuntimeErrors

@@ -37,7 +37,7 @@ class AgreementGate(Gate):
     the gain is above 0, too: the mean over groups of the gain in score (IoU and Boundary IoU) of their cases, its
     lower bound by Student's t over groups. That bound takes the gains of groups for about normal; a rare large loss is
     what the limit of harm is for. Otherwise every coarse mask is kept. Further groups must be like those of validation
-    (same scanner, same site); that validation chose the epochs as well makes both slightly optimistic.
+    (same scanner, same site); that validation chose epochs and decision thresholds too makes both slightly optimistic.
 
     Agreement tells, on the sets measured here, how large a correction is rather than how good.
 

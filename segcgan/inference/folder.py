@@ -13,6 +13,7 @@ from typing import Any
 from segcgan.case import Case
 from segcgan.chain import Chain
 from segcgan.claim import claimed
+from segcgan.data.profile import Profile
 from segcgan.errors import NotWrittenError, SegcganError
 from segcgan.formats import files_of, open_case
 from segcgan.formats.folders import Rejected, Source, discover
@@ -165,6 +166,7 @@ class _Work:
         case = prepare(open_case(found, self.settings.get("orientation", "canonical")), self.settings)
         case.name = found.name
         case.notes += blank(case)
+        case.notes += self._profile().differences(case)
         chain, wish = self.chain, self.wish
         if self.coarse is not None:
             mask = self.coarse.find(found)
@@ -186,6 +188,11 @@ class _Work:
         row.note = "; ".join(case.notes)
         seam = outcome.seam  # reads every strip
         row.seam = "" if seam != seam else f"{seam:.2g}"
+
+    def _profile(self) -> Profile:
+        """What training images were like; of runs of older versions the range of the normalisation is known."""
+        stored = self.settings.get("profile")
+        return Profile(**stored) if stored else Profile.of_range(self.chain.normalisation)
 
     def tag(self, found: Source) -> str:
         """Return what tells whether the masks of a case are those of this image, these weights and settings."""

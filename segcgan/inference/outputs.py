@@ -42,6 +42,7 @@ def write_outputs(
     except BaseException:
         for path in files:
             path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)  # the legend of a GeoTIFF
         raise
     return files
 

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.data.module import SegmentationData
+from segcgan.data.profile import Profile
 from segcgan.data.splits import check_splits
 from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
@@ -67,7 +68,8 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
     if cli.trainer.global_rank == 0:
         images = cli.datamodule.images
         known = {name: getattr(images, name) for name in ("orientation", "spacing", "unit", "bands")}
-        save_chain(run, task.chain, cli.specs(), **known)
+        profile = Profile.fit(cli.datamodule.split("train"), cli.datamodule.sampling.spacing is not None)
+        save_chain(run, task.chain, cli.specs(), profile=profile and profile.facts(), **known)
         _merge_metrics(run)
         _publish(cli, run, "val")
         run.finish("chain", at=time.strftime("%Y-%m-%d %H:%M:%S"))

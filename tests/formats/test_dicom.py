@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from segcgan.classes import ClassSpec
+from segcgan.colours import class_colours
 from segcgan.errors import SegcganError
 from segcgan.formats import dicom, open_case, open_labels, open_probability, write_mask, write_probability
 from segcgan.formats.folders import discover
@@ -276,6 +277,9 @@ def test_seg_describes_segments_and_sources(tmp_path):
     assert seg.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
     assert seg.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"
     assert seg.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+    assert [segment.RecommendedDisplayCIELabValue for segment in seg.SegmentSequence] == [
+        list(highdicom.color.CIELabColor.from_rgb(*colour).value) for colour in class_colours(CLASSES)[1:]
+    ]
     assert {str(uid) for _, _, uid in seg.get_source_image_uids()} == {
         str(pydicom.dcmread(path).SOPInstanceUID) for path in folder.iterdir()
     }

@@ -76,6 +76,13 @@ def test_a_large_file_and_a_single_house_are_fine(case, caplog):
     assert not caplog.text
 
 
+def test_polygons_smaller_than_a_pixel_are_said(case, caplog):
+    dot = [[500010.1, 3999989.9], [500010.3, 3999989.9], [500010.3, 3999989.7], [500010.1, 3999989.9]]
+    path = geojson(case.path.with_name("m.geojson"), [dot])
+    assert not open_labels(path, case)(case.whole).any()
+    assert "m.geojson: all its polygons together are smaller than a pixel of scene.tif" in caplog.text
+
+
 def test_no_polygons_are_all_background_and_said(case, caplog):
     path = geojson(case.path.with_name("m.geojson"), [])
     assert not open_labels(path, case)(case.whole).any()

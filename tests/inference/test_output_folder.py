@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from PIL import Image
 
+from segcgan.data.profile import Profile
 from segcgan.errors import NotWrittenError, SegcganError
 from segcgan.inference.folder import Wish, predict_folder
 from segcgan.inference.table import read_table
@@ -174,6 +175,22 @@ def test_what_a_killed_process_left_is_removed(tmp_path, go):
     assert {path.name for path in out.iterdir() if path.name.startswith(".")} == {".mine.part", ".b.strips"}
 
 
+def test_what_is_doubtful_about_a_case_stands_in_its_row(tmp_path, chain):
+    scene(tmp_path / "in/a.tif")
+    made, options = chain(refiner="residual"), Wish()
+    usual = Profile([[-3.0, -2.0]], [[2.0, 3.0]], [4.0]).facts()
+    far = Profile([[120.0, 300.0]], [[6000.0, 9000.0]], [4000.0]).facts()
+    (row,) = predict_folder(tmp_path / "in", tmp_path / "one", made, {"profile": usual}, options)
+    assert (row.status, row.note) == ("ok", "")
+    (row,) = predict_folder(tmp_path / "in", tmp_path / "two", made, {"profile": far}, options)
+    assert row.status == "ok"
+    assert row.note.startswith("values unlike those of training: -2.")
+    assert row.note.endswith(", trained on 120–9000")
+    again = predict_folder(tmp_path / "in", tmp_path / "two", made, {"profile": far}, options)
+    assert (again[0].note, done_before(again)) == (row.note, ["a"])
+    assert read_table(tmp_path / "two/predictions.csv")[0].note == row.note
+
+
 def full(*_args, **_options):
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -232,3 +249,24 @@ def test_a_file_as_output_is_said(tmp_path, go):
     with pytest.raises(SegcganError, match="out is a file, and masks go into a folder; give another output"):
         go(tmp_path / "in")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_geotiff_that_gdal_could_not_finish_is_no_result(tmp_path):
+    """GDAL writes its last blocks when it closes a file, and says nothing when they do not fit."""
+    rng = np.random.default_rng(0)
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=300, width=300, count=1, dtype="uint8") as file:
+        file.write(rng.integers(0, 255, (1, 300, 300), dtype=np.uint8))
+    code = (
+        "import resource, sys\nimport numpy as np\nfrom pathlib import Path\n"
+        "from segcgan.classes import ClassSpec\nfrom segcgan.formats import open_case, write_mask\n"
+        "from segcgan.errors import NotWrittenError\n"
+        "folder = Path(sys.argv[1])\ncase = open_case(folder / 'a.tif')\n"
+        "mask = np.random.default_rng(0).integers(0, 2, case.shape, dtype=np.uint8)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "classes = [ClassSpec('x'), ClassSpec('y')]\n"
+        "try: write_mask(folder / 'out', 'a_mask', case, lambda window: mask[window], classes)\n"
+        "except NotWrittenError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"{tmp_path}/out/a_mask.tif cannot be written ("), done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
