@@ -2,6 +2,7 @@
 
 import importlib.metadata
 
+import gdcm
 import numpy as np
 import pydicom
 import pytest
@@ -84,6 +85,36 @@ def test_real_jpeg_lossless(shared_data):
     # the values that pydicom's own tests expect of this file
     assert image[300, 512:520].tolist() == [26, 26, 25, 22, 19, 16, 14, 15]
     assert image[600, 512:520].tolist() == [45, 43, 41, 38, 33, 30, 26, 21]
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("signed", [0, 1])
+def test_jpeg_lossless_is_exact(tmp_path, bits, signed):
+    """Compressed as a PACS does it, 12 or 16 bits, signed or not, with HU by an intercept."""
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if signed else (0, 2**bits)
+    noise = np.random.default_rng(0).integers(low, high, (3, 40, 30))
+    noise[0, 0, :2] = low, high - 1
+    stored = {"BitsStored": bits, "HighBit": bits - 1, "PixelRepresentation": signed, "RescaleIntercept": -1024}
+    images = [{"z": 3.0 * z, "pixels": noise[z].astype("<u2").astype("<i2")} for z in range(3)]
+    folder = write_images(tmp_path / "ct", images, Modality="CT", RescaleSlope=1, **stored)
+    for path in folder.iterdir():
+        recompress(path)
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == JPEGLosslessSV1
+    case = open_case(folder)
+    np.testing.assert_array_equal(case.read(case.whole)[0][0], noise - 1024)
+
+
+def recompress(path):
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
 
 
 def compressed(folder, syntax, **tags):
