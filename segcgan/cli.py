@@ -5,6 +5,7 @@ import logging
 import os
 import select
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -195,6 +196,7 @@ def _compare(words: list[str]) -> int:
     parser.add_argument("--split", choices=("test", "val"), default="test")
     parser.add_argument("--variant-a", help="coarse, refined or chosen (by the gate, if there is one)")
     parser.add_argument("--variant-b", help="as --variant-a")
+    parser.add_argument("--empty", type=float, default=1.0, metavar="SCORE", help="of rightly empty masks; nan = none")
     parser.add_argument("-o", "--output", help="folder for the JSON file and pictures; RUN_B/compare if not given")
     table, sentences = import_module("segcgan.report.comparison").command(parser.parse_args(words))
     _print_table(*table)
@@ -227,6 +229,7 @@ def _log_to_stderr(debug: bool) -> None:
     log.handlers = [handler]
     log.setLevel(logging.DEBUG if debug else logging.INFO)  # debug: the traceback of a failed case
     log.propagate = False
+    warnings.filterwarnings("ignore", module="pydicom")  # about values that are judged where they matter
 
 
 if __name__ == "__main__":

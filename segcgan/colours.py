@@ -49,7 +49,7 @@ def class_colours(classes: list[ClassSpec]) -> list[Rgb]:
     not tell red from green. No two classes share a colour unless both were given it.
     """
     given = tuple(_given(spec, index, classes) for index, spec in enumerate(classes))
-    return list(_filled(given))
+    return list(_filled(given)) if given else []
 
 
 def hexadecimal(colour: Rgb) -> str:

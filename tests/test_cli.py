@@ -15,6 +15,7 @@ from rasterio.transform import Affine
 
 from segcgan.cli import main
 from segcgan.errors import SegcganError
+from tests.formats.conftest import write_images
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -418,3 +419,12 @@ def test_an_error_of_a_loader_process_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr("segcgan.cli._dispatch", fail)
     assert main(["info"]) == 1
     assert capsys.readouterr().err == "error: m.png: label values [7] belong to no class\n"
+
+
+def test_pydicom_says_nothing_on_the_command_line(tmp_path, capsys, recwarn):
+    write_images(tmp_path / "ct", [{"z": 3.0 * index, "SeriesNumber": "77777777"} for index in range(3)])
+    for path in (tmp_path / "ct").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"77777777", b"1 of 1  "))
+    assert main(["info", str(tmp_path)]) == 0
+    assert "3 x 4 x 5" in capsys.readouterr().out
+    assert not [warning for warning in recwarn if "pydicom" in warning.filename]

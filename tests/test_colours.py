@@ -11,6 +11,7 @@ def named(*colours):
 def test_background_is_neutral_and_classes_are_those_of_okabe_and_ito():
     assert class_colours(named(None, None, None)) == [(0, 0, 0), (230, 159, 0), (86, 180, 233)]
     assert hexadecimal((230, 159, 0)) == "#e69f00"
+    assert class_colours([]) == []
 
 
 def test_given_colours_are_kept_and_nobody_else_gets_them():

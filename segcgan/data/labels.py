@@ -1,7 +1,7 @@
 """What the numbers in a mask mean: classes, classes as probabilities, or several raters."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import REST, ClassSpec, to_indices
 from segcgan.errors import SegcganError, nearest
+from segcgan.formats.columns import UNKNOWN, Meaning
 
 _LAST_BIT = 30  # label values are int32
 
@@ -112,6 +113,11 @@ def label_values(labels: str, classes: list[ClassSpec], where: Path) -> list[lis
                 said = "every other value" if value == REST else f"the value {value}"
                 raise SegcganError(f"{where}: {said} belongs to {other} and to {name}; give it to one class")
     return list(values.values())
+
+
+def meaning_of(classes: list[ClassSpec], values: list[list[int]], polygons: Meaning = UNKNOWN) -> Meaning:
+    """Return what polygons mean: each class by its name or one of its label values; column and layer as given."""
+    return replace(polygons, names=tuple(spec.name for spec in classes), values=tuple(map(tuple, values)))
 
 
 def rater_bits(labels: str, classes: list[ClassSpec], where: Path) -> tuple[int, tuple[int, ...]] | None:

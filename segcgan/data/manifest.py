@@ -19,9 +19,10 @@ from typing import Any
 
 from segcgan.case import Array, Case, Window
 from segcgan.classes import ClassSpec
-from segcgan.data.labels import ClassIndices, Complete, Majority, OneHot, Raters, label_values, rater_bits
+from segcgan.data.labels import ClassIndices, Complete, Majority, OneHot, Raters, label_values, meaning_of, rater_bits
 from segcgan.errors import SegcganError, nearest
 from segcgan.formats import open_case, open_labels, open_probability, present
+from segcgan.formats.columns import UNKNOWN, Meaning
 from segcgan.formats.folders import discover, stem_of
 from segcgan.formats.sidecars import PARTS_OF_RASTERS, SIDECARS, VECTORS, is_header
 
@@ -132,7 +133,12 @@ def masks_by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def open_rows(
-    rows: Sequence[Row], classes: list[ClassSpec], spacing: list[float] | None, unit: str, orientation: str
+    rows: Sequence[Row],
+    classes: list[ClassSpec],
+    spacing: list[float] | None,
+    unit: str,
+    orientation: str,
+    polygons: Meaning = UNKNOWN,
 ) -> list[Case]:
     """Open the cases of a manifest with their references attached.
 
@@ -142,6 +148,7 @@ def open_rows(
         spacing: (slice, row, column) for files that know none (PNG, rasters without CRS).
         unit: of ``spacing``.
         orientation: "canonical" or "acquired", as in :func:`segcgan.formats.open_case`.
+        polygons: column and layer of vector files.
 
     Raises:
         SegcganError: two cases of one name, or some cannot be opened; all of these are named.
@@ -150,12 +157,14 @@ def open_rows(
     refused: list[str] = []
     for row in rows:
         try:
-            case = _open_row(row, classes, spacing, unit, orientation)
+            case = _open_row(row, classes, spacing, unit, orientation, polygons)
         except SegcganError as error:
             refused.append(str(error))
             continue
         if case.name in cases:
             raise SegcganError(f"two cases are called {case.name!r}; give them different names in column 'case'")
+        for note in case.notes:
+            log.warning("%s: %s", case.path, note)
         cases[case.name] = case
     _refuse(refused, len(rows))
     return list(cases.values())
@@ -172,18 +181,25 @@ def _refuse(reasons: list[str], total: int) -> None:
 
 
 def _open_row(
-    row: Row, classes: list[ClassSpec], spacing: list[float] | None, unit: str, orientation: str
+    row: Row,
+    classes: list[ClassSpec],
+    spacing: list[float] | None,
+    unit: str,
+    orientation: str,
+    polygons: Meaning,
 ) -> Case:
     case = open_case(row.image, orientation)
     if spacing is not None and case.geometry.unit == "px":
         z, y, x = spacing
         case.geometry = replace(case.geometry, spacing=(z, y, x), unit=unit)
     if row.mask is not None:
-        read = open_labels(row.mask, case)
         if bits := rater_bits(row.labels, classes, row.mask):
-            case.raters, case.reference = Raters(read, *bits), Majority(Raters(read, *bits))
+            raters = Raters(open_labels(row.mask, case), *bits)
+            case.raters, case.reference = raters, Majority(raters)
         else:
-            case.reference = ClassIndices(read, label_values(row.labels, classes, row.mask), str(row.mask))
+            values = label_values(row.labels, classes, row.mask)
+            meaning = meaning_of(classes, values, polygons)
+            case.reference = ClassIndices(open_labels(row.mask, case, meaning), values, str(row.mask))
     if row.coarse is not None:
         said = "" if case.raters is not None else row.labels  # bits of raters say nothing of one mask
         case.coarse = open_coarse(row.coarse, case, classes, said)
@@ -210,7 +226,8 @@ def open_coarse(path: Path, case: Case, classes: list[ClassSpec], labels: str = 
         return Complete(open_probability(path, case), case, path)
     own = "_mask." in path.name or "_mask_coarse." in path.name
     values = [[index] for index in range(len(classes))] if own else label_values(labels, classes, path)
-    return Complete(OneHot(ClassIndices(open_labels(path, case), values, str(path)), len(classes)), case, path)
+    read = open_labels(path, case, meaning_of(classes, values))
+    return Complete(OneHot(ClassIndices(read, values, str(path)), len(classes)), case, path)
 
 
 def parse_window(text: str, case: Case) -> Window:

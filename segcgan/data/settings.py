@@ -18,6 +18,9 @@ class Images:
         unit: of ``spacing``.
         bands: of every image, counted from 1; None = all.
         orientation: "canonical" (axial, LPS) or "acquired"; scans only.
+        label_column: of vector files, that says the class of a polygon, by label value or name; None = found by its
+            name or values; "" = all polygons are the first class after the background.
+        label_layer: of GeoPackages that have several.
         phantoms: "ct" or "scene": write phantoms to ``root`` first if there are none.
         val: share of groups for validation when no split is given.
         test: share of groups for the test when no split is given.
@@ -29,6 +32,8 @@ class Images:
     unit: str = "mm"
     bands: list[int] | None = None
     orientation: Literal["canonical", "acquired"] = "canonical"
+    label_column: str | None = None
+    label_layer: str | None = None
     phantoms: str | None = None
     val: float = 0.2
     test: float = 0.2

@@ -12,6 +12,7 @@ from types import ModuleType
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
+from segcgan.formats.columns import UNKNOWN, Meaning
 from segcgan.formats.folders import ARCHIVED, READABLE, Source, discover, sniff
 from segcgan.formats.sidecars import VECTORS
 
@@ -38,17 +39,21 @@ def open_case(source: Source | Path | str, orientation: str = "canonical") -> Ca
     return _module(source.format).open_case(source, orientation)
 
 
-def open_labels(path: Path, case: Case) -> LabelReader:
+def open_labels(path: Path, case: Case, meaning: Meaning = UNKNOWN) -> LabelReader:
     """Open the label values of a case as a function from an absolute window to raw values (d, h, w).
 
     Args:
         path: a label image of any readable format, a folder with one PNG per slice, or a vector file of polygons.
         case: the image; the labels must lie on its grid.
+        meaning: of polygons: layer, column, classes.
 
     Raises:
         SegcganError: the file cannot be read or lies on another grid.
     """
-    return _module(_label_format(path, case)).open_labels(path, case)
+    kind = _label_format(path, case)
+    if kind == "vector":
+        return _module(kind).open_labels(path, case, meaning)
+    return _module(kind).open_labels(path, case)
 
 
 def open_probability(path: Path, case: Case) -> Callable[[Window], Array]:

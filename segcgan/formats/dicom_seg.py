@@ -16,7 +16,7 @@ from segcgan.colours import Rgb, class_colours
 from segcgan.errors import SegcganError
 from segcgan.formats.dicom_slices import DAMAGED, Plane, brief
 from segcgan.formats.dicom_source import Sources, read_sources
-from segcgan.formats.grid import grid_of
+from segcgan.formats.grid import Grid, grid_of
 
 TISSUE = "85756007|Tissue"  # what a class without a SNOMED code is said to be
 _NUMBERS = 2_000_000  # greatest series number that three digits can be added to, and the range of IS be kept
@@ -147,14 +147,9 @@ def open_segmentation(path: Path, case: Case) -> LabelReader:
     try:
         segmentation = highdicom.seg.segread(path)
         if planes and planes[0].position is None:  # a picture: the SEG names it instead of lying in its space
-            uid = read_sources(planes, 1.0).headers[0].SOPInstanceUID
-            affine = grid.affine
-            array = segmentation.get_pixels_by_source_instance(
-                [uid], combine_segments=True, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
-            )
+            array, affine = _by_reference(segmentation, planes, ignore_spatial_locations=True), grid.affine
         else:
-            volume = segmentation.get_volume(combine_segments=True)
-            affine, array = np.asarray(volume.affine, float), np.asarray(volume.array)
+            array, affine = _in_space(segmentation, planes, grid)
     except DAMAGED as error:
         msg = f"{path}: this DICOM file cannot be read as a label map ({brief(error)}); export the mask as NIfTI"
         raise SegcganError(msg) from error
@@ -167,3 +162,35 @@ def open_segmentation(path: Path, case: Case) -> LabelReader:
         return labels[window]
 
     return read
+
+
+def _in_space(segmentation: Any, planes: list[Plane], grid: Grid) -> tuple[Array, Array]:
+    """Return the labels and their affine by the positions of the frames.
+
+    Positions that are rounded in the source are rounded in the SEG: where they make no volume, or none on the grid,
+    the SEG is laid on the images it names.
+    """
+    try:
+        volume = segmentation.get_volume(combine_segments=True)
+        affine, array = np.asarray(volume.affine, float), np.asarray(volume.array)
+        grid.place(affine, (array.shape[0], array.shape[1], array.shape[2]), "")
+    except (*DAMAGED, SegcganError) as error:
+        try:
+            return _by_reference(segmentation, planes), grid.affine
+        except DAMAGED:  # it names other images, or more is wrong: the first reason is the true one
+            if not isinstance(error, SegcganError):
+                raise error from None
+    return array, affine
+
+
+def _by_reference(segmentation: Any, planes: list[Plane], **options: bool) -> Array:
+    """Return the labels (slice, row, column) of the images that the SEG names; LookupError if it names others."""
+    uids = [header.SOPInstanceUID for header in read_sources(planes, 1.0).headers]
+    options |= {"combine_segments": True, "assert_missing_frames_are_empty": True}
+    known = {uid for _, _, uid in segmentation.get_source_image_uids()}
+    if not uids or not known.intersection(uids):
+        raise LookupError("the SEG names other images")
+    if planes[0].frame is None:
+        return np.asarray(segmentation.get_pixels_by_source_instance(uids, **options))
+    frames = [(plane.frame or 0) + 1 for plane in planes]
+    return np.asarray(segmentation.get_pixels_by_source_frame(uids[0], frames, **options))

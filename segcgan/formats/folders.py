@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from segcgan.errors import SegcganError
 from segcgan.formats.sidecars import PARTS_OF_RASTERS, SIDECARS, header, is_header
@@ -29,7 +30,9 @@ _RASTERS = (  # how files begin that GDAL reads beside TIFF
     b"ncols ",  # ESRI ASCII grid
     b"NCOLS ",
 )
-_HDF = b"\x89HDF\r\n\x1a\n"  # NetCDF 4; by other names it may as well be weights of a network, and is opened to see
+# HDF5 is NetCDF 4 too; by other names it may as well be weights of a network, and is opened to see. And HDF4.
+_HDF = (b"\x89HDF\r\n\x1a\n", b"\x0e\x03\x13\x01")
+_CONVERTED = {".bmp", ".dem", ".dt2", ".ecw", ".flt", ".gif", ".hgt", ".sid", ".webp"}  # rasters, but not read here
 _NETCDF = {".nc", ".nc4", ".cdf"}
 _RESULTS = "holds results of a BIDS data set, not images; give that folder itself as input to predict what is in it"
 
@@ -43,12 +46,14 @@ class Source:
         path: the file, or the folder of a DICOM series.
         format: "dicom", "nifti", "geotiff" (any raster read through GDAL) or "png" (which includes JPEG).
         files: the files of a DICOM series.
+        notes: what is doubtful about it, each half a sentence; for its row.
     """
 
     name: str
     path: Path
     format: str
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
         series, refused, rest = dicom.find(perhaps_dicom)
         sources += series
         rejected += refused
-        rejected += [Rejected(path, f"{path} is not an image segcgan reads ({READABLE})") for path in rest]
+        rejected += [Rejected(path, _unknown(path)) for path in rest]
     ordered = sorted(sources, key=lambda source: (source.path, source.name))
     return _unique(ordered, root), sorted(rejected, key=lambda item: item.path)
 
@@ -180,14 +185,22 @@ def _is_file(path: Path) -> bool:
         return True
 
 
+def _unknown(path: Path) -> str:
+    said = f"{path} is not an image segcgan reads ({READABLE})"
+    cure = f"; convert it, for example with gdal_translate {quote(path.name)} {quote(path.stem)}.tif"
+    return said + cure if path.suffix.lower() in _CONVERTED else said
+
+
 def _unreadable(path: Path, error: OSError) -> Rejected:
     return Rejected(path, f"{path} cannot be read ({error.strerror}); check its permissions, or fetch what it links to")
 
 
 def stem_of(path: Path) -> str:
     """Return the name of a file without its extension, of a folder its whole name."""
-    stem = path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
-    return path.name if path.is_dir() else stem
+    if path.name.lower().endswith(".nii.gz"):
+        return path.name[: -len(".nii.gz")]
+    whole = path.is_dir() or path.suffix[1:].isdigit()  # the end of a UID or a number is no extension
+    return path.name if whole else path.stem
 
 
 def extension(source: Source) -> str:

@@ -13,7 +13,7 @@ from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
 from segcgan.formats.folders import Source
 from segcgan.formats.grid import Grid, grid_of
-from segcgan.formats.nifti_volume import TO_RAS, Volume, VolumeReader, open_volume
+from segcgan.formats.nifti_volume import TO_RAS, Volume, VolumeReader, load, open_volume
 from segcgan.formats.staging import staging
 
 _GEOMETRY = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
@@ -44,6 +44,7 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
         reader=VolumeReader(volume, grid),
         group=source.name,
         stored={"grid": grid},
+        notes=list(volume.notes),
     )
 
 
@@ -141,7 +142,7 @@ def write_probability(
 def header_of(case: Case) -> Any:
     """Return a header with the geometry of a case's file: the input's own, or a NIfTI-1 one made from its grid."""
     grid = grid_of(case, str(case.path))
-    source = nibabel.load(case.path).header if case.format == "nifti" else None
+    source = load(case.path).header if case.format == "nifti" else None
     header = nibabel.Nifti2Header() if isinstance(source, nibabel.Nifti2Header) else nibabel.Nifti1Header()
     flat = source is not None and len(source.get_data_shape()) == 2
     header.set_data_shape(grid.shape[:0:-1] if flat else grid.shape[::-1])

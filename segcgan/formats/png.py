@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,7 @@ from segcgan.formats.folders import Source
 from segcgan.formats.sidecars import places, projection
 from segcgan.formats.staging import staging
 
+LARGE = 2**26  # pixels that Pillow, which decodes a whole picture, still reads of one that GDAL could read in parts
 _STRETCH = "stored values are multiplied by"
 # What Pillow raises on bad files.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -60,19 +62,32 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
     Raises:
         SegcganError: unreadable, or 16 bits per channel in colour (Pillow would silently halve them).
     """
+    if places(source.path):
+        return _placed(source)
     channels, _ = _pixels(source.path)
     count, height, width = channels.shape
     case = replace(blank_case(source, (height, width), count), reader=Picture(source.path))
-    picture = _decoded(source.path)
-    case.stored |= {"driver": picture.format, "dtypes": [channels.dtype.name] * count, "nodata": None}
-    if not places(source.path):
-        return case
-    from segcgan.formats.georeference import geometry, place  # pictures alone need no GDAL
-    from segcgan.formats.raster import opened
+    case.stored |= _kind(source.path, channels)
+    return case
 
-    with opened(source.path) as dataset:
-        placed = place(dataset, source.path)
-    return replace(case, format="geotiff", geometry=geometry(placed), stored=case.stored | placed)
+
+def _placed(source: Source) -> Case:
+    """Open a picture that has a place: as a raster, but with the pixels it has without one, unless it is very large.
+
+    GDAL and Pillow differ by a few grey values where a JPEG holds colours at half the resolution.
+    """
+    from segcgan.formats import geotiff  # pictures alone need no GDAL
+
+    case = geotiff.open_case(source)
+    if case.shape[1] * case.shape[2] > LARGE:
+        return case
+    channels, _ = _pixels(source.path)
+    stored = case.stored | _kind(source.path, channels)
+    return replace(case, reader=Picture(source.path), channels=len(channels), stored=stored)
+
+
+def _kind(path: Path, channels: Array) -> dict[str, Any]:
+    return {"driver": _decoded(path).format, "dtypes": [channels.dtype.name] * len(channels), "nodata": None}
 
 
 def files_of(path: Path) -> list[Path]:

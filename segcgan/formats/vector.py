@@ -1,5 +1,7 @@
 """Polygons (GeoJSON, GeoPackage, Shapefile, FlatGeobuf) as labels of a raster, burnt window by window."""
 
+import logging
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +11,23 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.features import rasterize
 from rasterio.transform import Affine
-from rasterio.warp import transform
 
 from segcgan.case import Array, Case, LabelReader, Window
-from segcgan.errors import SegcganError
+from segcgan.errors import SegcganError, nearest
+from segcgan.formats.columns import UNKNOWN, Meaning, label_values
+from segcgan.formats.overlap import check_overlap, project
 from segcgan.formats.raster import GDAL_ERRORS, reason
+
+_Kind = shapely.GeometryType
+_AREAS = (_Kind.POLYGON, _Kind.MULTIPOLYGON, _Kind.GEOMETRYCOLLECTION)
+_KINDS = {
+    _Kind.POINT: "Point",
+    _Kind.LINESTRING: "LineString",
+    _Kind.LINEARRING: "LinearRing",
+    _Kind.MULTIPOINT: "MultiPoint",
+    _Kind.MULTILINESTRING: "MultiLineString",
+}
+log = logging.getLogger("segcgan")
 
 
 @dataclass(frozen=True)
@@ -39,57 +53,99 @@ class Footprints:
         return np.repeat(labels[None], depth.stop - depth.start, axis=0)
 
 
-def open_labels(path: Path, case: Case) -> LabelReader:
+def open_labels(path: Path, case: Case, meaning: Meaning = UNKNOWN) -> LabelReader:
     """Open a vector file as labels of a georeferenced raster case.
 
-    Polygons are brought into the CRS of the raster and made valid. Each is burnt with its integer attribute
-    ``label``, or with 1 where the file has no such column.
+    Polygons are brought into the CRS of the raster and made valid. Each is burnt with the label value that a column
+    gives, see :func:`segcgan.formats.columns.label_values`. A file without polygons is all background.
+
+    Args:
+        path: of the file.
+        case: the raster.
+        meaning: layer, column and classes.
 
     Raises:
-        SegcganError: unreadable, no CRS in the raster or the file, no polygons, or ``label`` is not an integer.
+        SegcganError: unreadable, no CRS in the raster or the file, lines or points only, several layers, polygons that
+            never touch the raster, or no column that says the class.
     """
     if case.geometry.crs is None:
         raise SegcganError(f"{path} needs a georeferenced image and {case.path} has no CRS; give a label raster")
-    shapes, values, crs = _features(path)
-    to_pixels = np.linalg.inv(np.reshape(case.stored["transform"], (3, 3)))
-
-    def project(points: Array) -> Array:
-        x, y = transform(crs, case.stored["crs"], points[:, 0], points[:, 1])
-        return (to_pixels[:2, :2] @ np.stack([x, y]) + to_pixels[:2, 2:]).T
-
-    try:
-        shapes = shapely.transform(shapes, project) if len(shapes) else shapes
-    except GDAL_ERRORS as error:
-        msg = f"{path} cannot be brought from {crs} into the CRS of {case.path} ({reason(error)}); reproject it"
-        raise SegcganError(msg) from error
-    # Points beyond the reach of a projection become infinite; a scene never shows them.
-    there = np.isfinite(shapely.bounds(shapes)).all(axis=1)
-    # make_valid may turn a bow tie into polygons and lines: only the polygons are area.
-    parts, owner = shapely.get_parts(shapely.make_valid(shapes[there]), return_index=True)
-    parts, inner = shapely.get_parts(parts, return_index=True)
-    area = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    polygons, values = parts[area], values[there][owner[inner[area]]]
-    return Footprints(polygons, values, shapely.STRtree(polygons))
+    shapes, table, crs = read_layer(path, meaning.layer)
+    shapes, table = _polygons_only(path, shapes, table)
+    if not len(shapes):
+        log.warning("%s holds no polygons, so all of %s is background", path, case.path.name)
+        return Footprints(shapes, np.zeros(0, np.int32), shapely.STRtree(shapes))
+    polygons, owner = _in_pixels(path, shapes, crs, case)
+    height, width = case.stored["size"]
+    inside = np.sort(shapely.STRtree(polygons).query(shapely.box(0, 0, width, height), "intersects"))
+    check_overlap(path, shapes, crs, polygons, inside, case)
+    polygons, owner = polygons[inside], owner[inside]
+    rows = np.unique(owner)
+    values = label_values(path, {name: column[rows] for name, column in table.items()}, len(rows), meaning)
+    return Footprints(polygons, values[np.searchsorted(rows, owner)], shapely.STRtree(polygons))
 
 
-def _features(path: Path) -> tuple[Array, Array, CRS]:
-    """Return the geometries of the first layer, their values and their CRS."""
+def read_layer(path: Path, layer: str | None = None) -> tuple[Array, dict[str, Array], CRS]:
+    """Return the geometries (N,) of a layer, its columns by name, each (N,), and its CRS.
+
+    Raises:
+        SegcganError: unreadable, several layers and none named, no such layer, or no CRS.
+    """
     import pyogrio  # half a second
 
     try:
-        meta, _, wkb, columns = pyogrio.raw.read(path, columns=["label"])
+        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]  # others are tables
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of columns of odd types, which say no class
+            meta, _, wkb, columns = pyogrio.raw.read(path, layer=_chosen_layer(path, layers, layer))
         shapes = shapely.force_2d(shapely.from_wkb(wkb))
         crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
     except (RuntimeError, shapely.GEOSException, OSError, CRSError) as error:  # pyogrio's are RuntimeErrors
         raise SegcganError(f"{path} cannot be read ({reason(error)}); give valid GeoJSON or GeoPackage") from error
     if crs is None:
         raise SegcganError(f"{path} has no CRS, so nobody knows where its polygons lie; assign one")
-    kinds = set(shapely.get_type_id(shapes)) - {-1}  # -1: a feature without geometry
-    if kinds and not kinds & {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}:
-        raise SegcganError(f"{path} holds {meta['geometry_type']} and labels are polygons; buffer them first")
-    if "label" not in meta["fields"]:
-        return shapes, np.ones(len(shapes), np.int32), crs
-    labels = columns[0]
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise SegcganError(f"{path} has a column 'label' of {labels.dtype}; make it integers, none missing")
-    return shapes, labels.astype(np.int32), crs
+    return shapes, dict(zip(map(str, meta["fields"]), columns, strict=True)), crs
+
+
+def _chosen_layer(path: Path, layers: list[str], wanted: str | None) -> str | None:
+    single = path.suffix.lower() != ".gpkg" and len(layers) <= 1  # such a layer has the name of its file
+    if wanted is None or single:
+        if len(layers) > 1:
+            listed = ", ".join(layers)
+            raise SegcganError(f"{path} has the layers {listed}; name the one to use by data.images.label_layer")
+        return layers[0] if layers else None
+    if wanted not in layers:
+        hint = nearest(wanted, layers)
+        raise SegcganError(f"{path} has no layer {wanted!r}, which data.images.label_layer names{hint}")
+    return wanted
+
+
+def _polygons_only(path: Path, shapes: Array, table: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """Leave out features that are no areas, and say so."""
+    kinds = shapely.get_type_id(shapes)
+    area = np.isin(kinds, _AREAS) & ~shapely.is_empty(shapes)
+    others = {_KINDS[kind]: int((kinds == kind).sum()) for kind in np.unique(kinds) if kind in _KINDS}
+    if others:
+        listed = " and ".join(f"{count} {kind}" for kind, count in others.items())
+        if not area.any():
+            raise SegcganError(f"{path} holds {' and '.join(others)} and labels are polygons; buffer them first")
+        log.warning("%s: %s are left out, since labels are polygons; buffer them first", path, listed)
+    return shapes[area], {name: column[area] for name, column in table.items()}
+
+
+def _in_pixels(path: Path, shapes: Array, crs: CRS, case: Case) -> tuple[Array, Array]:
+    """Return valid polygons in pixel coordinates of a case's file, and the index of the shape each comes from."""
+    to_pixels = np.linalg.inv(np.reshape(case.stored["transform"], (3, 3)))
+    try:
+        placed = project(shapes, crs, case.stored["crs"])
+    except GDAL_ERRORS as error:
+        msg = f"{path} cannot be brought from {crs} into the CRS of {case.path} ({reason(error)}); reproject it"
+        raise SegcganError(msg) from error
+    # Points beyond the reach of a projection become infinite; a scene never shows them.
+    there = np.flatnonzero(np.isfinite(shapely.bounds(placed)).all(axis=1))
+    placed = shapely.transform(placed[there], lambda points: points @ to_pixels[:2, :2].T + to_pixels[:2, 2])
+    # make_valid may turn a bow tie into polygons and lines: only the polygons are area.
+    parts, owner = shapely.get_parts(shapely.make_valid(placed), return_index=True)
+    parts, inner = shapely.get_parts(parts, return_index=True)
+    area = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    return parts[area], there[owner[inner[area]]]

@@ -193,7 +193,7 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
     rows, columns = slice(y - top, y - top + plan.tile[0]), slice(x - left, x - left + plan.tile[1])
     inner, border = plan.network_core, plan.network_halo
     size = (inner[0] + 2 * border, inner[1] + 2 * border)
-    raw = case.read(planes(z, rows, columns, chain.sampling.context))
+    raw = case.read_input(planes(z, rows, columns, chain.sampling.context))
     image, valid = network_input(*raw, chain.normalisation, size)
     coarse = torch.from_numpy(source.read((slice(z, z + 1), rows, columns))[:, 0])
     if tuple(coarse.shape[1:]) != size:

@@ -18,6 +18,7 @@ from segcgan.errors import NotWrittenError, SegcganError
 from segcgan.formats import files_of, open_case
 from segcgan.formats.folders import Rejected, Source, discover
 from segcgan.formats.staging import sweep
+from segcgan.inference.blank import blank
 from segcgan.inference.engine import Progress, predict_case
 from segcgan.inference.foreign import ForeignMasks
 from segcgan.inference.outputs import write_outputs
@@ -164,6 +165,7 @@ class _Work:
         """Predict one case, write its masks and complete its row."""
         case = prepare(open_case(found, self.settings.get("orientation", "canonical")), self.settings)
         case.name = found.name
+        case.notes += blank(case)
         case.notes += self._profile().differences(case)
         chain, wish = self.chain, self.wish
         if self.coarse is not None:

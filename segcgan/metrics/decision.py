@@ -13,8 +13,8 @@ from scipy.special import stdtrit
 from segcgan.case import IGNORE, Array
 from segcgan.errors import SegcganError
 
-CANDIDATES = np.arange(1, 20) / 20  # thresholds tried
 NEUTRAL = 0.5  # the most likely class
+CANDIDATES = np.arange(10, 0, -1) / 20  # thresholds tried, in this order: 0.5, 0.45, …, 0.05
 FEWEST = 4  # groups below which no threshold is changed
 CONFIDENCE = 0.95
 _BINS = 1000  # of the odds: every candidate is a limit of two
@@ -80,7 +80,7 @@ class Threshold:
         value: 0.5 unless another one surely gains.
         before: mean Dice over groups at 0.5.
         after: the same at ``value``.
-        bound: lower 95 % bound of the gain on groups that did not choose it; NaN with too few groups.
+        bound: lower 95 % bound of the gain; 0 where the value stays 0.5.
         groups: number of them.
     """
 
@@ -95,38 +95,39 @@ class Threshold:
         if self.groups < FEWEST:
             return f"0.5 ({self.groups} validation group(s), {FEWEST} are needed to choose another)"
         if self.value == NEUTRAL:
-            return f"0.5 (no other one surely raises the Dice of validation groups, {self.before:.3f})"
-        gain = f"Dice of {self.groups} validation groups {self.before:.3f} to {self.after:.3f}"
-        return f"{self.value:.2f} ({gain}; gain on groups that did not choose it at least {self.bound:+.3f}, 95 %)"
+            return f"0.5 (no lower one surely raises the Dice of validation groups, {self.before:.3f})"
+        gain = f"mean Dice of {self.groups} validation groups {self.before:.3f} to {self.after:.3f}"
+        return f"{self.value:.2f} ({gain}, gain above {self.bound:.3f} with 95 % confidence)"
 
 
 def fit_threshold(curves: Sequence[Array], groups: Sequence[str]) -> Threshold:
-    """Choose the threshold with the highest mean Dice over groups, if it surely gains.
+    """Choose the threshold with the highest mean Dice over groups among those that surely gain.
 
-    Each group is scored at the threshold that all other groups choose. Where the lower bound (Student's t, 95 %, one
-    sided) of that gain over 0.5 is above 0, the threshold that all groups choose is taken. Groups, not cases, count:
-    slices of one patient are no independent witnesses.
+    Of calibrated probabilities the best threshold is half the Dice it reaches (Lipton et al. 2014), so at most 0.5. So
+    candidates are tested downwards from 0.5, until the lower bound (Student's t, 95 %, one sided) of the gain over 0.5
+    is not above 0: in an order that is fixed beforehand, all tests together are wrong in at most 5 % (fixed-sequence
+    testing, Maurer et al. 1995). Groups, not cases, count: slices of one patient are no independent witnesses.
 
     Args:
         curves: Dice of each case (len(CANDIDATES),).
         groups: patient or scene of each case.
     """
-    table = np.stack([np.mean([c for c, g in zip(curves, groups, strict=True) if g == name], axis=0)
-                      for name in dict.fromkeys(groups)])  # fmt: skip
-    count, neutral = len(table), int(np.flatnonzero(CANDIDATES == NEUTRAL)[0])
-    before = float(table[:, neutral].mean())
+    names = list(dict.fromkeys(groups))
+    table = np.stack([np.mean([c for c, g in zip(curves, groups, strict=True) if g == n], axis=0) for n in names])
+    means, count = table.mean(0), len(names)
+    best, found = 0, 0.0
+    for index in range(1, len(CANDIDATES)):
+        bound = _lower_bound(table[:, index] - table[:, 0])
+        if not bound > 0:
+            break
+        if means[index] > means[best]:
+            best = index
+            found = bound
+    return Threshold(float(CANDIDATES[best]), float(means[0]), float(means[best]), found, count)
+
+
+def _lower_bound(gains: Array) -> float:
+    count = len(gains)
     if count < FEWEST:
-        return Threshold(NEUTRAL, before, before, float("nan"), count)
-    chosen_by_others = [_best(np.delete(table, index, 0), neutral) for index in range(count)]
-    gains = table[np.arange(count), chosen_by_others] - table[:, neutral]
-    error = gains.std(ddof=1) / np.sqrt(count)
-    bound = float(gains.mean() - stdtrit(count - 1, CONFIDENCE) * error)
-    best = _best(table, neutral) if bound > 0 else neutral
-    return Threshold(float(CANDIDATES[best]), before, float(table[:, best].mean()), bound, count)
-
-
-def _best(table: Array, neutral: int) -> int:
-    """Return the candidate of the highest mean; of equals the one nearest to 0.5."""
-    means = table.mean(0)
-    ties = np.flatnonzero(means >= means.max() - 1e-12)
-    return int(ties[np.abs(ties - neutral).argmin()])
+        return float("-inf")
+    return float(gains.mean() - stdtrit(count - 1, CONFIDENCE) * gains.std(ddof=1) / np.sqrt(count))

@@ -12,9 +12,10 @@ import numpy as np
 from segcgan.case import IGNORE, Array, Case, Window
 from segcgan.chain import Chain
 from segcgan.classes import ClassSpec
-from segcgan.data.labels import ClassIndices, label_values
+from segcgan.data.labels import ClassIndices, label_values, meaning_of
 from segcgan.errors import SegcganError, nearest
 from segcgan.formats import open_case, open_labels
+from segcgan.formats.columns import UNKNOWN
 from segcgan.inference.engine import Outcome, predict_case
 from segcgan.inference.folder import prepare
 from segcgan.inference.store import MemoryStore
@@ -121,7 +122,8 @@ def _attach(case: Case, reference: Path | str | None, classes: list[ClassSpec]) 
             classes = [ClassSpec("background"), *(ClassSpec(f"class {index}") for index in range(1, top + 1))]
         return case, classes
     path = Path(reference)
-    labels = open_labels(path, case)
+    values = label_values("", classes, path)
+    labels = open_labels(path, case, meaning_of(classes, values) if classes else UNKNOWN)
     if not classes:
         found = [int(value) for value in np.unique(labels(_absolute(case))) if value not in (0, IGNORE)]
         classes = [ClassSpec("background", [0]), *(ClassSpec(f"label {value}", [value]) for value in found)]

@@ -13,13 +13,14 @@ from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.blocks import Block
-from segcgan.metrics.cases import Row, unique
+from segcgan.metrics.cases import Row, never_found, unique
 from segcgan.metrics.objects import Object
 from segcgan.metrics.records import write_records
 from segcgan.metrics.summary import Table, exemplars
 from segcgan.report.page import write_run_report
 from segcgan.report.strips import case_strip
 from segcgan.runs import Run, load, save_chain, write_json
+from segcgan.segmenters import without
 from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
 from segcgan.tasks.stage import StageCLI
@@ -32,7 +33,7 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
     cli = StageCLI(args, "chain", run)
     cli.datamodule.share(opened)
     task = cli.model
-    task.segmenter.load_state_dict(load_file(run.weights("segmenter")))
+    task.segmenter.load_state_dict(without(load_file(run.weights("segmenter")), run.unused))
     if run.weights("refiner").exists() and task.refiner is not None:
         task.refiner.load_state_dict(load_file(run.weights("refiner")))
     else:
@@ -60,10 +61,10 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
                 name,
             )
     if task.gate is not None and task.refiner is not None:
-        said = task.gate.fit(list(task.board.units.values()))
+        said = task.gate.fit(list(task.board.examples.values()))
         log.info("gate: %s", said)
         if cli.trainer.global_rank == 0:
-            run.note(gate=said)
+            run.note(gate=said, gate_fit=task.gate.facts)
     if cli.trainer.global_rank == 0:
         images = cli.datamodule.images
         known = {name: getattr(images, name) for name in ("orientation", "spacing", "unit", "bands")}
@@ -85,12 +86,6 @@ def _choose_thresholds(cli: StageCLI, run: Run) -> None:
     if cli.trainer.global_rank == 0:
         run.note(thresholds=words)
     task.thresholds = {variant: [each.value for each in per.values()] for variant, per in found.items()}
-
-
-def never_found(rows: list[Row]) -> list[tuple[str, str]]:
-    """Return (variant, class) of what references show in some case and masks in none: training collapsed."""
-    shown = {(row.variant, row.class_name) for row in rows if row.voxels_reference}
-    return sorted(shown - {(row.variant, row.class_name) for row in rows if row.voxels_prediction})
 
 
 def evaluate(args: list[str], run: Run, split: str) -> Table:

@@ -21,7 +21,7 @@ from segcgan.noise import Noise
 from segcgan.priors import Prior
 from segcgan.refiners import Refiner
 from segcgan.regularisers import Regulariser
-from segcgan.segmenters import segmenter_loss
+from segcgan.segmenters import remove_modules, segmenter_loss
 from segcgan.tasks.learning import Warming, optimizers
 from segcgan.tasks.scoring import Scoreboard
 
@@ -86,10 +86,16 @@ class SegmentationTask(pl.LightningModule):
         self.temperatures: dict[str, float] = {}
         self.thresholds: dict[str, list[float]] = {}
 
+    def leave_out(self, names: list[str]) -> int:
+        """Remove parts of the segmenter that nothing needs, from its moving average too; return how many parameters."""
+        if self.average is not None and "segmenter" in self.trained:
+            remove_modules(self.average.module["segmenter"], names)  # type: ignore[index]
+        return remove_modules(self.segmenter, names)
+
     @property
     def rival(self) -> Adversary | None:
-        """The adversary, in a stage that trains against it."""
-        return self.adversary if self.adversary is not None and self.adversary.trains in self.trained else None
+        """The adversary, in a stage that trains against it; with weight 0 none does."""
+        return self.adversary if self.adversary is not None and self.adversary.against(self.trained) else None
 
     def priors(self) -> dict[str, Prior]:
         """Return what the stage "prior" trains, by name: parts of the segmenter and of the regularisers."""

@@ -3,7 +3,10 @@
 import csv
 
 import numpy as np
+import pyogrio
 import pytest
+import rasterio
+import shapely
 import torch
 from PIL import Image
 
@@ -265,3 +268,34 @@ def test_quarter_turns_need_square_patches(root):
         make(root, sampling=Sampling(patch=(16, 32)), augment={"rotate90": True})
     said = "data.augment.rotate90 needs square patches, not [16, 32]; make data.sampling.patch square, or turn it off"
     assert str(error.value) == said
+
+
+def test_column_and_layer_of_polygons_come_from_the_config(tmp_path):
+    """Of two layers and two columns the config names one each; texts are names of classes."""
+    pixels = np.random.default_rng(0).integers(0, 200, (1, 40, 40)).astype(np.uint8)
+    place = {"crs": "EPSG:32632", "transform": rasterio.transform.Affine(1, 0, 500000, 0, -1, 5200000)}
+    for index in range(4):
+        for folder in ("images", "masks"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        with rasterio.open(
+            tmp_path / f"images/s{index}.tif", "w", driver="GTiff", width=40, height=40, count=1, dtype="uint8", **place
+        ) as out:
+            out.write(pixels)
+        squares = [shapely.box(500000 + x, 5199980, 500010 + x, 5199990) for x in (0, 20)]
+        for layer in ("first", "second"):
+            text = np.array(["house", "Thing" if layer == "second" else "car"], object)
+            columns = [text, np.array([1, 255])]
+            pyogrio.raw.write(
+                tmp_path / f"masks/s{index}.gpkg", shapely.to_wkb(squares), columns, ["use", "class"],
+                layer=layer, append=layer == "second", geometry_type="Polygon", crs="EPSG:32632", driver="GPKG",
+            )  # fmt: skip
+    classes = [ClassSpec("background"), ClassSpec("house", [5]), ClassSpec("thing", [255])]
+    settings = {"label_column": "use", "label_layer": "second"}
+    data = SegmentationData(Images(root=str(tmp_path), **settings), classes, Sampling(patch=(16, 16)))
+    data.setup()
+    for case in data.cases:
+        labels = case.read_reference(case.whole)[0]
+        assert (labels[15, 5], labels[15, 25], np.count_nonzero(labels)) == (1, 2, 200)
+    without = SegmentationData(Images(root=str(tmp_path)), classes, Sampling(patch=(16, 16)))
+    with pytest.raises(SegcganError, match="has the layers first, second; name the one to use by"):
+        without.setup()

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from segcgan.classes import ClassSpec
+from segcgan.colours import class_colours
 from segcgan.errors import SegcganError
 from segcgan.formats import dicom, open_case, open_labels, open_probability, write_mask, write_probability
 from segcgan.formats.folders import discover
@@ -121,7 +122,7 @@ def test_only_the_slices_of_a_window_are_decoded(tmp_path):
         case.read(case.whole)
 
 
-def test_rescale_per_slice_padding_and_inversion(tmp_path):
+def test_rescale_per_slice_and_padding(tmp_path):
     volume = np.full((3, 4, 4), 10, np.int16)
     volume[:, 0, 0] = -2000
     folder = write_series(tmp_path / "a", volume, RescaleSlope=lambda i: i + 1, PixelPaddingValue=-2000)
@@ -133,8 +134,6 @@ def test_rescale_per_slice_padding_and_inversion(tmp_path):
     volume[:, 0, 0] = 5
     ranged = write_series(tmp_path / "b", volume, PixelPaddingValue=3, PixelPaddingRangeLimit=7)
     assert not open_case(ranged).read((slice(0, 1), slice(0, 1), slice(0, 1)))[1].any()
-    inverted = write_series(tmp_path / "c", volume, PhotometricInterpretation="MONOCHROME1", RescaleIntercept=0)
-    assert open_case(inverted).read((slice(0, 1), slice(1, 2), slice(1, 2)))[0] == -11
 
 
 @pytest.mark.parametrize(
@@ -278,6 +277,9 @@ def test_seg_describes_segments_and_sources(tmp_path):
     assert seg.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
     assert seg.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"
     assert seg.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+    assert [segment.RecommendedDisplayCIELabValue for segment in seg.SegmentSequence] == [
+        list(highdicom.color.CIELabColor.from_rgb(*colour).value) for colour in class_colours(CLASSES)[1:]
+    ]
     assert {str(uid) for _, _, uid in seg.get_source_image_uids()} == {
         str(pydicom.dcmread(path).SOPInstanceUID) for path in folder.iterdir()
     }

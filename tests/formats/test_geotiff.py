@@ -422,8 +422,9 @@ def test_bands_of_different_dtypes_are_read_together(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32])
-def test_alpha_of_any_dtype_is_validity_and_no_channel(tmp_path, kind):
-    bands = [noise((20, 30), kind) for _ in range(2)]
+@pytest.mark.parametrize("colour", [np.uint8, np.float32])
+def test_alpha_of_any_dtype_is_validity_and_no_channel(tmp_path, kind, colour):
+    bands = [noise((20, 30), colour) for _ in range(2)]
     alpha = np.ones((20, 30), kind)
     alpha[:5] = 0
     case = open_case(stack(tmp_path / "a.vrt", [*bands, alpha], ["Red", "Green", "Alpha"]))

@@ -31,7 +31,7 @@ def save(path, pixels=PIXELS, **profile):
 
 def picture(path, world=None, prj=False):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(PIXELS.transpose(1, 2, 0)).save(path)
+    Image.fromarray(PIXELS.transpose(1, 2, 0)).save(path, subsampling=0)
     if world:
         path.with_suffix(world).write_text("2.0\n0.0\n0.0\n-2.0\n500001.0\n5199999.0\n")
     if prj:
@@ -78,6 +78,17 @@ def test_a_world_file_without_crs_is_written_back(tmp_path):
     (mask,) = write_mask(tmp_path / "out", "m", case, lambda w: np.ones((1, 30, 40), np.uint8), CLASSES)
     with rasterio.open(mask) as file:
         assert (file.crs, file.transform) == (None, GRID)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_very_large_orthophoto_is_read_in_parts(tmp_path, monkeypatch, name):
+    path = picture(tmp_path / name, ".wld")
+    small = open_case(path)
+    monkeypatch.setattr("segcgan.formats.png.LARGE", 100)
+    large = open_case(path)
+    assert (type(small.reader).__name__, type(large.reader).__name__) == ("Picture", "Pixels")
+    np.testing.assert_allclose(large.read(large.whole)[0], small.read(small.whole)[0], atol=1)
+    assert (large.format, large.stored["transform"]) == ("geotiff", GRID)
 
 
 def test_labels_of_a_placed_picture(tmp_path):
@@ -134,6 +145,32 @@ def test_sidecars_of_rasters_are_neither_images_nor_masks(tmp_path):
     found, rejected = discover(tmp_path)
     assert ([source.path.name for source in found], rejected) == (["a.tif"], [])
     assert masks_by_stem(tmp_path) == {"a": [tmp_path / "a.tif"]}
+
+
+def test_what_gdal_may_know_elsewhere_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "modis.hdf").write_bytes(b"\x0e\x03\x13\x01" + bytes(600))
+    (tmp_path / "photo.ecw").write_bytes(b"\1" * 600)
+    found, rejected = discover(tmp_path)
+    assert not found
+    known = "where GDAL knows the format, gdal_translate modis.hdf modis.tif makes it a GeoTIFF"
+    assert rejected[0].reason.endswith(known)
+    cure = "is not an image segcgan reads (DICOM, NIfTI, GeoTIFF, PNG or JPEG); convert it, for example with "
+    assert rejected[1].reason.endswith(f"{cure}gdal_translate photo.ecw photo.tif")
+
+
+def test_a_picture_with_control_points_in_its_aux_xml(tmp_path):
+    path = picture(tmp_path / "a.png")
+    points = "".join(f'<GCP Id="{x}" Pixel="{x}" Line="{x}" X="{7 + x}" Y="46"/>' for x in range(3))
+    notes = f'<PAMDataset><GCPList Projection="EPSG:4326">{points}</GCPList></PAMDataset>'
+    (tmp_path / "a.png.aux.xml").write_text(notes)
+    case = open_case(path)
+    (mask,) = write_mask(tmp_path / "out", "m", case, lambda w: np.ones((1, 30, 40), np.uint8), CLASSES)
+    with rasterio.open(mask) as file:
+        assert ([(p.col, p.row, p.x) for p in file.gcps[0]], file.gcps[1]) == (
+            [(0, 0, 7), (1, 1, 8), (2, 2, 9)],
+            CRS.from_epsg(4326),
+        )
+    assert describe(path)[1][0][-1] == "placed by 3 ground control points only, sizes are in pixels"
 
 
 def test_several_variables_are_refused_by_name(shared_data, tmp_path):
