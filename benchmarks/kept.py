@@ -85,13 +85,18 @@ def template_digest(config: str) -> str:
     return _digest({key: data.get(key) for key in ("images", "classes", "boundary")})
 
 
-def current(config: str) -> set[tuple[str, str, str]]:
-    """Return the settings that the shipped configs have today; a "+" joins a config and what changes it."""
+def current(config: str, base: str = "") -> set[tuple[str, str, str]]:
+    """Return the settings that the shipped configs have today; a "+" joins a config and what changes it.
+
+    Args:
+        config: its name.
+        base: digest of what is wanted instead of the config as it is shipped, as words on the command line change it.
+    """
     first, *more = config.split("+")
     configs = [first, *(next(CONFIGS.glob(f"*/{name}.yaml")).relative_to(CONFIGS).with_suffix("") for name in more)]
     if any(not (CONFIGS / f"{each}.yaml").is_file() for each in configs):
         return set()
-    base = base_digest([str(each) for each in configs], [])
+    base = base or base_digest([str(each) for each in configs], [])
     behind = {(base, overlay, own_digest(first, overlay)) for overlay in OVERLAYS.values()}
     return {(base, "", ""), *behind, (template_digest(first), "", "")}
 

@@ -152,7 +152,7 @@ def main() -> None:
             other = [f"--seed_everything={seed + 1000}", *extra, "--plan.refiner_epochs=0"]
             train(place / "second", chosen.configs, other)
     harvest(name, seeds, runs, base)
-    write_table(name, chosen.seeds, costs)
+    write_table(name, chosen.seeds, costs, base)
 
 
 if __name__ == "__main__":

@@ -213,14 +213,15 @@ def _keep(config: str, settings: tuple[str, str, str], seed: int, found: dict[st
         kept.keep(config, settings, seed, *parts)
 
 
-def collect(config: str, seeds: list[int] | None = None) -> dict[str, Scored]:
+def collect(config: str, seeds: list[int] | None = None, base: str = "") -> dict[str, Scored]:
     """Return {row of the table: what it scored} of what is kept; rows of settings that have changed since have a mark.
 
     Args:
         config: its name.
         seeds: those wanted; None = all.
+        base: digest of the settings that have no mark; empty = the config as it is shipped.
     """
-    today, found = kept.current(config), {}
+    today, found = kept.current(config, base), {}
     for one in kept.listed(config):
         if seeds is not None and one.seed not in seeds:
             continue

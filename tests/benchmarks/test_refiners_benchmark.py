@@ -160,6 +160,14 @@ def test_rows_of_today_and_of_then_stand_side_by_side(modules, tmp_path):
     assert rows["segmenter"]["config"] != rows["segmenter (older config)"]["config"]
 
 
+def test_words_on_the_command_line_are_settings_of_their_own(modules, tmp_path):
+    summary, _, kept = modules
+    base = kept.base_digest(["tiny"], ["--model.lr=7"])
+    kept.keep("tiny", (base, "", ""), 0, {"segmenter": rows(0.5, 0, 4)[::3]}, {}, {})
+    assert [row["row"] for row in summary.write_table("tiny", base=base)["rows"]] == ["segmenter"]
+    assert [row["row"] for row in summary.write_table("tiny")["rows"]] == ["segmenter (older config)"]
+
+
 def test_scores_that_are_kept_again_replace_those_of_the_same_settings(modules, tmp_path):
     _, _, kept = modules
     for date in ("2026-01-01", "2026-01-02"):
