@@ -34,7 +34,7 @@ TEMPLATE = "image-blind template"
 # where references disagree, what draws samples together is off, or weak: without it prior samples come out empty
 _APART = {"cgan": ["--model.refiner.init_args.boundary_weight=0"], "vae": ["--model.refiner.init_args.hybrid=0.25"]}
 _NAME = re.compile(
-    r"(?P<config>.+?)_(?P<base>[0-9a-f]{8})(?:_(?P<overlay>[a-z]+)_(?P<own>[0-9a-f]{8}))?"
+    r"(?P<config>.+?)_(?P<base>[0-9a-f]{8})(?:_(?P<overlay>[a-z_]+)_(?P<own>[0-9a-f]{8}))?"
     r"_(?P<date>\d{4}-\d\d-\d\d)_seed_(?P<seed>\d+)"
 )
 
