@@ -21,6 +21,8 @@ from segcgan.metrics.records import read_records, write_records
 from segcgan.runs import Run, load
 from segcgan.segmenters import Ensemble
 from segcgan.tasks.stage import StageCLI
+from segcgan.tasks.temperature import fit_temperatures
+from segcgan.tasks.thresholds import fit_thresholds, values_of
 
 SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
 THRESHOLDS = "segmenter, thresholds"  # where references disagree
@@ -126,8 +128,13 @@ def thresholds(seed: Path, config: str) -> dict[str, float]:
 
 def _coarse(cli: StageCLI, run: Run, split: str, others: list[Run] = []) -> list[tuple[Any, Any]]:  # noqa: B006
     chain = replace(load(run.folder), refiner=None, gate=None)
-    if others:
-        chain = replace(chain, segmenter=Ensemble([chain.segmenter, *(load(each.folder).segmenter for each in others)]))
+    if others:  # temperature and thresholds are those of the mean, as of any other segmenter
+        segmenters = [chain.segmenter, *(load(each.folder).segmenter for each in others)]
+        chain = replace(chain, segmenter=Ensemble(segmenters), temperatures={}, thresholds={})
+        data = cli.datamodule
+        if spare := data.split("calibrate"):
+            chain.temperatures = fit_temperatures(chain, spare, 1, data.seed)
+        chain.thresholds = values_of(fit_thresholds(chain, data.split("val"), 1, data.seed))
     cases = [case for case in cli.datamodule.split(split) if case.reference is not None]
     return [(case, predict_case(case, chain, MemoryStore()).read("coarse", case.whole)) for case in cases]
 
