@@ -54,7 +54,8 @@ def test_every_scene_gets_masks_on_its_own_grid(images, tmp_path, made, choose):
     rows = go(images, tmp_path / "out", made)
     assert statuses(rows) == [(f"scene_{i}", "ok") for i in range(3)]
     names = {f"scene_{i}_{kind}.tif" for i in range(3) for kind in ("mask", "mask_coarse", "probability")}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"predictions.csv"}
+    legends = {f"{name}.aux.xml" for name in names if "probability" not in name}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | legends | {"predictions.csv"}
     assert rows[0].files == "scene_0_mask.tif;scene_0_mask_coarse.tif;scene_0_probability.tif"
     one = open_case(images / "scene_0.tif")
     one.name = "scene_0"
