@@ -203,7 +203,7 @@ def harvest(config: str, seeds: list[int], runs: Path, base: str) -> None:
             found[THRESHOLDS] = row
         _keep(config, (base, "", ""), seed, found)
         for name, overlay in kept.OVERLAYS.items():
-            own = kept.own_digest(config.split("+")[0], overlay)
+            own = kept.own_digest(overlay)
             behind = {}
             for variant, words in (("refined", "no gate"), ("chosen", "gate")):
                 row = behind[f"+ {name}, {words}"] = Scored(f"+ {name}, {words}")
