@@ -8,7 +8,7 @@ MADE := $(VENV)/.made
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint tables clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -24,6 +24,9 @@ test: $(STAMP)  ## run the tests
 lint: $(STAMP)  ## style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy --strict segcgan
+
+tables: $(STAMP)  ## remake the tables of benchmarks/ from the scores that are kept; minutes
+	$(RUN) benchmarks/tables.py
 
 clean:  ## remove what demo and the tools left; keeps .venv and runs/
 	rm -rf .demo .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,6 +1,8 @@
 """Is a refiner worth its compute? Segmenter, refiners, and the same compute spent otherwise, over several seeds.
 
     python benchmarks/refiners.py cardiac_mr --seeds 0 1 2          (resumes; add --only-table to print what is there)
+    python benchmarks/refiners.py cardiac_mr --refiners             (the segmenter alone)
+    python benchmarks/tables.py                                     (all tables again, of the scores that are kept)
     python benchmarks/refiners.py nuclei segmenters/segformer       (a further config changes the first, in every row)
 
 Rows, for every seed:
@@ -10,10 +12,12 @@ Rows, for every seed:
 - mean of two: the probabilities of two segmenters, the second that of the next seed (one seed alone: a further one)
 - post-processed: largest component and filled holes, each used if validation gains by it: the cheapest alternative
 - thresholds, where several people annotated: samples for nothing, the coarse probability cut at even levels
+- image-blind template, likewise: the mean training mask at even levels, which no image changes (benchmarks/template.py)
 - residual, cGAN, VAE (--refiners): refiners behind the same segmenter, with the gate and without ("no gate")
 
 Validation chooses epochs, gate and post-processing. The test split is scored once per run. Trainings are ordinary
-runs below ``--runs``, so a second call continues where the first was stopped.
+runs below ``--runs``, so a second call continues where the first was stopped. Scores are kept in results/seeds by the
+settings that made them (benchmarks/kept.py); a table shows all that are kept.
 """
 
 import argparse
@@ -25,9 +29,9 @@ from pathlib import Path
 
 import torch
 import yaml
-from kept import digest, path_of  # beside this file
-from scored import finished
-from summary import costs_before, write_table
+from kept import OVERLAYS, apart, base_digest, listed, own_digest  # beside this file
+from scored import finished, harvest, refiner_of, segmenter_of
+from summary import write_table
 
 from segcgan.batch import Batch
 from segcgan.cli import main as segcgan
@@ -37,10 +41,6 @@ from segcgan.runs import Run, load
 from segcgan.segmenters import segmenter_loss
 from segcgan.tasks.settings import joined
 from segcgan.tasks.stage import Schedule
-
-REFINERS = {"residual": "residual", "cGAN": "cgan", "VAE": "vae"}  # configs/refiners/*.yaml
-# where references disagree, what draws samples together is off, or weak: without it prior samples come out empty
-APART = {"cGAN": ["--model.refiner.init_args.boundary_weight=0"], "VAE": ["--model.refiner.init_args.hybrid=0.25"]}
 
 
 def train(runs: Path, configs: list[str], words: list[str]) -> Run:
@@ -61,8 +61,8 @@ def train(runs: Path, configs: list[str], words: list[str]) -> Run:
 
 def step_costs(runs: dict[str, Run], repeats: int = 7) -> dict[str, float]:
     """Return the cost of a training step of each refiner in steps of the segmenter: medians of interleaved pairs."""
-    config = yaml.safe_load((runs["residual"].folder / "config.yaml").read_text())
-    chain = load(runs["residual"].folder)
+    first = next(iter(runs.values())).folder
+    config, chain = yaml.safe_load((first / "config.yaml").read_text()), load(first)
     size, count = config["data"]["sampling"]["patch"], config["data"]["sampling"]["batch_size"]
     classes, channels = len(chain.classes), chain.channels * (2 * chain.sampling.context + 1)
     batch = Batch(
@@ -107,46 +107,52 @@ def train_all(
     configs: list[str], refiners: list[str], seed: int, runs: Path, extra: list[str], costs: dict[str, float]
 ) -> None:
     """Train and score every row of one seed."""
-    base = [f"--seed_everything={seed}", *extra]
+    base, name = [f"--seed_everything={seed}", *extra], joined([Path(config) for config in configs])
+    alone = [*base, "--plan.refiner_epochs=0"]
+    segmenter = train(segmenter_of(runs, name).parent, configs, alone)
     found: dict[str, Run] = {}
-    for name in refiners:
-        behind = [f"--plan.segmenter_from={found['residual'].folder}"] if found else []
-        more = APART.get(name, []) if "raters" in configs[0] else []
-        found[name] = train(runs / "refiners", [*configs, f"refiners/{REFINERS[name]}"], [*base, *behind, *more])
+    for each in refiners:
+        overlay = OVERLAYS[each]
+        place = refiner_of(runs, name, overlay, own_digest(configs[0], overlay)).parent
+        words = [*base, f"--plan.segmenter_from={segmenter.folder}", *apart(configs[0], overlay)]
+        found[each] = train(place, [*configs, f"refiners/{overlay}"], words)
+    if not found:
+        return
     if not costs.keys() >= found.keys():
         costs |= step_costs(found)
         print("cost of a step, in steps of the segmenter:", {k: round(v, 2) for k, v in costs.items()}, flush=True)
-    alone = ["--plan.refiner_epochs=0", *base]
-    epochs = long_epochs(found["residual"], max(costs[name] for name in refiners))
+    epochs = long_epochs(next(iter(found.values())), max(costs[each] for each in refiners))
     train(runs / "longer", configs, [*alone, f"--plan.segmenter_epochs={epochs}"])
 
 
 def main() -> None:
-    """Train what is missing, score it, print the table, write the JSON."""
+    """Train what is missing, score it, keep the scores, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("configs", nargs="+", help="name of a shipped config, e.g. cardiac_mr; others change it")
-    parser.add_argument("--refiners", choices=REFINERS, nargs="+", default=[*REFINERS], help="besides the residual one")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--refiners", choices=OVERLAYS, nargs="*", default=[*OVERLAYS], help="none: no refiner")
+    parser.add_argument("--seeds", type=int, nargs="+", help="0 1 2 if not given; of a table, all that are kept")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--only-table", action="store_true", help="train nothing")
     parser.add_argument("--kept", action="store_true", help="train no seed whose scores are kept in results/seeds")
     chosen, extra = parser.parse_known_args()
-    name = joined([Path(config) for config in chosen.configs])
-    refiners = [each for each in REFINERS if each in {"residual", *chosen.refiners}]
-    settings = digest(chosen.configs, extra)
-    runs = chosen.runs / f"{name}_{settings}"
+    name, base = joined([Path(config) for config in chosen.configs]), base_digest(chosen.configs, extra)
+    runs, seeds = chosen.runs / f"{name}_{base}", chosen.seeds or [0, 1, 2]
     notes = runs / "costs.json"
-    costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else costs_before(name, settings)
-    for seed in chosen.seeds if not chosen.only_table else []:
-        if chosen.kept and path_of(name, seed, settings).is_file():
+    costs: dict[str, float] = json.loads(notes.read_text()) if notes.is_file() else {}
+    there = {(one.settings, one.seed) for one in listed(name)}
+    for seed in seeds if not chosen.only_table else []:
+        overlays = [OVERLAYS[each] for each in chosen.refiners]
+        wanted = [(base, "", ""), *((base, each, own_digest(chosen.configs[0], each)) for each in overlays)]
+        if chosen.kept and all((settings, seed) in there for settings in wanted):
             continue
         place = runs / f"seed_{seed}"
-        train_all(chosen.configs, refiners, seed, place, extra, costs)
+        train_all(chosen.configs, chosen.refiners, seed, place, extra, costs)
         notes.write_text(json.dumps(costs))
-        if len(chosen.seeds) == 1:  # else the segmenter of the next seed is the second of the mean of two
-            other = [f"--seed_everything={seed + 1000}", "--plan.refiner_epochs=0", *extra]
+        if len(seeds) == 1 and chosen.refiners:  # else the segmenter of the next seed is the second of the mean of two
+            other = [f"--seed_everything={seed + 1000}", *extra, "--plan.refiner_epochs=0"]
             train(place / "second", chosen.configs, other)
-    write_table(name, chosen.seeds, runs, costs, settings)
+    harvest(name, seeds, runs, base)
+    write_table(name, chosen.seeds, costs, base)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,19 @@ from segcgan.inference.store import MemoryStore
 from segcgan.metrics.ambiguity import ambiguity
 from segcgan.metrics.blocks import Block, score_blocks
 from segcgan.metrics.boundary import Convention
-from segcgan.metrics.cases import Row, score_case
+from segcgan.metrics.cases import Row, score_case, settle
 from segcgan.metrics.records import read_records, write_records
 from segcgan.runs import Run, load
 from segcgan.segmenters import Ensemble
 from segcgan.tasks.stage import StageCLI
 
 SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
-LAST = {"trained longer", "mean of two"}  # trained after the others: a seed that has them is kept
 THRESHOLDS = "segmenter, thresholds"  # where references disagree
+OLDER = " (older config)"
+ORDER = (
+    kept.TEMPLATE, THRESHOLDS, "segmenter", "trained longer", "mean of two", "post-processed",
+    "+ residual", "+ cGAN", "+ VAE",
+)  # fmt: skip
 
 
 @dataclass
@@ -32,6 +36,8 @@ class Scored:
     """A row of the table, by seed: what its masks scored. Their variant is the name of the row."""
 
     name: str
+    settings: tuple[str, str, str] = ("", "", "")
+    date: str = ""  # when the newest was kept
     rows: dict[int, list[Row]] = field(default_factory=dict)
     blocks: dict[int, list[Block]] = field(default_factory=dict)
     spreads: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -43,6 +49,23 @@ class Scored:
         self.rows[seed] = [replace(row, variant=self.name) for row in rows if row.variant == variant]
         self.blocks[seed] = [replace(each, variant=self.name) for each in blocks if each.variant == variant]
         self.spreads[seed] = spreads or {}
+
+
+    def read(self, seed: int, base: Path, variant: str) -> None:
+        """Read what the newest finished run below a folder scored, if there is one."""
+        run = finished(base)
+        if run is not None and (run.folder / "cases_test.csv").is_file():
+            self.add(seed, run.folder / "cases_test.csv", variant, _spreads(run, variant))
+
+
+def segmenter_of(seed: Path, config: str) -> Path:
+    """Return where the runs of a seed's segmenter are."""
+    return seed / "segmenter" / config
+
+
+def refiner_of(seed: Path, config: str, overlay: str, own: str) -> Path:
+    """Return where the runs of a refiner behind it are; ``own`` is the digest of its overlay."""
+    return seed / f"{overlay}_{own}" / f"{config}+{overlay}"
 
 
 def finished(base: Path) -> Run | None:
@@ -62,8 +85,8 @@ def other_rows(seed: Path, config: str, following: Path) -> dict[str, Path]:
     Returns:
         Files by row.
     """
-    behind = Path("refiners") / f"{config}+residual"
-    first, second = finished(seed / behind), finished(seed / "second" / config) or finished(following / behind)
+    first = finished(segmenter_of(seed, config))
+    second = finished(seed / "second" / config) or finished(segmenter_of(following, config))
     if first is None:
         return {}
     files = {"post-processed": seed / "cases_post_processed.csv"}
@@ -84,7 +107,7 @@ def thresholds(seed: Path, config: str) -> dict[str, float]:
     Returns:
         Means over test cases; nothing for a set without raters.
     """
-    path, run = seed / "thresholds.json", finished(seed / "refiners" / f"{config}+residual")
+    path, run = seed / "thresholds.json", finished(segmenter_of(seed, config))
     if run is not None and _spreads(run, "coarse") and not path.is_file():
         cli = StageCLI(["--config", str(run.folder / "config.yaml")], "chain")
         cli.datamodule.setup()
@@ -153,46 +176,76 @@ def _post_processed(cli: StageCLI, run: Run) -> list[tuple[Any, Any]]:
     return [(case, change(mask, *best)) for case, mask in _coarse(cli, run, "test")]
 
 
-def collect(config: str, seeds: list[int], runs: Path, settings: str) -> dict[str, Scored]:
-    """Return {row of the table: what it scored} of the runs that are there, else of what was kept of them."""
-    found: dict[str, Scored] = {}
+def harvest(config: str, seeds: list[int], runs: Path, base: str) -> None:
+    """Keep what the finished runs below ``runs`` scored; see ``kept``."""
     for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
-        place, path = runs / f"seed_{seed}", kept.path_of(config, seed, settings)
-        if not place.is_dir() and path.is_file():
-            rows, blocks, spreads = kept.recall(path)
-            for name, mine in rows.items():
-                row = found.setdefault(name, Scored(name))
-                row.rows[seed], row.spreads[seed] = mine, spreads.get(name, {})
-                row.blocks[seed] = [each for each in blocks if each.variant == name]
+        place = runs / f"seed_{seed}"
+        if finished(segmenter_of(place, config)) is None:
             continue
-        for name, base, variants in (
-            ("segmenter", place / "refiners" / f"{config}+residual", ("coarse",)),
-            ("trained longer", place / "longer" / config, ("coarse",)),
-            ("+ residual", place / "refiners" / f"{config}+residual", ("refined", "chosen")),
-            ("+ cGAN", place / "refiners" / f"{config}+cgan", ("refined", "chosen")),
-            ("+ VAE", place / "refiners" / f"{config}+vae", ("refined", "chosen")),
-        ):
-            run = finished(base)
-            if run is None or not (run.folder / "cases_test.csv").is_file():
-                continue
-            for variant in variants:
-                words = {"refined": ", no gate", "chosen": ", gate"}.get(variant, "")
-                row = found.setdefault(name + words, Scored(name + words))
-                row.add(seed, run.folder / "cases_test.csv", variant, _spreads(run, variant))
+        found = {"segmenter": Scored("segmenter"), "trained longer": Scored("trained longer")}
+        for name, folder in (("segmenter", segmenter_of(place, config)), ("trained longer", place / "longer" / config)):
+            found[name].read(seed, folder, "coarse")
         for name, file in other_rows(place, config, runs / f"seed_{following}").items():
-            found.setdefault(name, Scored(name)).add(seed, file, "coarse")
+            found[name] = Scored(name)
+            found[name].add(seed, file, "coarse")
         if spreads := thresholds(place, config):
-            same, row = found["segmenter"], found.setdefault(THRESHOLDS, Scored(THRESHOLDS))
+            same, row = found["segmenter"], Scored(THRESHOLDS)
             row.rows[seed] = [replace(each, variant=THRESHOLDS) for each in same.rows[seed]]
             row.blocks[seed] = [replace(each, variant=THRESHOLDS) for each in same.blocks[seed]]
             row.spreads[seed] = spreads
-        mine = {name: row for name, row in found.items() if seed in row.rows}
-        if mine.keys() >= LAST:
-            parts = (
-                {name: getattr(row, part)[seed] for name, row in mine.items()} for part in ("rows", "blocks", "spreads")
-            )
-            kept.keep(path, *parts)
-    return found
+            found[THRESHOLDS] = row
+        _keep(config, (base, "", ""), seed, found)
+        for name, overlay in kept.OVERLAYS.items():
+            own = kept.own_digest(config.split("+")[0], overlay)
+            behind = {}
+            for variant, words in (("refined", "no gate"), ("chosen", "gate")):
+                row = behind[f"+ {name}, {words}"] = Scored(f"+ {name}, {words}")
+                row.read(seed, refiner_of(place, config, overlay, own), variant)
+            _keep(config, (base, overlay, own), seed, behind)
+
+
+def _keep(config: str, settings: tuple[str, str, str], seed: int, found: dict[str, Scored]) -> None:
+    mine = {name: row for name, row in found.items() if seed in row.rows}
+    if mine:
+        parts = (
+            {name: getattr(row, part)[seed] for name, row in mine.items()} for part in ("rows", "blocks", "spreads")
+        )
+        kept.keep(config, settings, seed, *parts)
+
+
+def collect(config: str, seeds: list[int] | None = None, base: str = "") -> dict[str, Scored]:
+    """Return {row of the table: what it scored} of what is kept; rows of settings that have changed since have a mark.
+
+    Args:
+        config: its name.
+        seeds: those wanted; None = all.
+        base: digest of the settings that have no mark; empty = the config as it is shipped.
+    """
+    today, found = kept.current(config, base), {}
+    for one in kept.listed(config):
+        if seeds is not None and one.seed not in seeds:
+            continue
+        rows, blocks, spreads = kept.recall(one.path)
+        for name, mine in rows.items():
+            label = name if one.settings in today else f"{name}{OLDER}"
+            if label in found and found[label].settings != one.settings:
+                label = f"{name}{OLDER[:-1]}, {one.date})"
+            row = found.setdefault(label, Scored(label, one.settings, one.date))
+            row.rows[one.seed], row.spreads[one.seed] = settle(mine), spreads.get(name, {})
+            row.blocks[one.seed] = [each for each in blocks if each.variant == name]
+            for part in (row.rows, row.blocks):
+                part[one.seed] = [replace(each, variant=label) for each in part[one.seed]]
+    for name, row in found.items():
+        if name.startswith(kept.TEMPLATE):  # the same whatever the seed of a network
+            every = {seed for other in found.values() for seed in other.rows}
+            for part in (row.rows, row.blocks, row.spreads):
+                part.update(dict.fromkeys(every, next(iter(part.values()))))
+    return dict(sorted(found.items(), key=lambda item: _place(item[0])))
+
+
+def _place(name: str) -> tuple[bool, int]:
+    """Rows of today's configs first, each in the order of ``ORDER``."""
+    return OLDER[:-1] in name, next((i for i, start in enumerate(ORDER) if name.startswith(start)), len(ORDER))
 
 
 def _spreads(run: Run, variant: str) -> dict[str, float]:

@@ -64,7 +64,9 @@ def describe(path: Path) -> Listing:
         shape = " x ".join(map(str, case.shape if case.shape[0] > 1 else case.shape[1:]))
         sizes = geometry.spacing if case.shape[0] > 1 else geometry.spacing[1:]
         spacing = " x ".join(f"{size:.4g}" for size in sizes) + f" {geometry.unit}"
-        lines.append([source.name, _format(source, case), shape, str(case.channels), spacing, *_raster(case)])
+        *raster, note = _raster(case)
+        notes = "; ".join(filter(None, [note, *case.notes]))
+        lines.append([source.name, _format(source, case), shape, str(case.channels), spacing, *raster, notes])
     lines += [[item.path.name, "-", *NOTHING, _reason(item)] for item in rejected]
     return HEADER, lines, bad or not sources
 

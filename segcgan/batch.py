@@ -21,6 +21,8 @@ class Batch:
         key: (B,) int64 that identifies case and slice (in training: the sample), for :class:`segcgan.noise.Noise`.
         target: (B, *S) class indices, ``IGNORE`` where unknown.
         coarse: (B, K, *S) probabilities; hard masks are one-hot; 0 where invalid.
+        several: (B,) bool; the target is the mask of one of several raters, drawn at random, so only proper scores
+            (cross entropy) may be minimised: Dice on one random rater favours one answer.
     """
 
     image: Tensor
@@ -30,6 +32,7 @@ class Batch:
     key: Tensor
     target: Tensor | None = None
     coarse: Tensor | None = None
+    several: Tensor | None = None
 
     def to(self, *args: object, **kwargs: object) -> "Batch":
         """Return the batch on another device (arguments as for ``Tensor.to``)."""
@@ -43,6 +46,18 @@ class Batch:
         if self.target is None:
             raise ValueError("this batch has no target")
         return self.valid[:, 0] & (self.target != IGNORE)
+
+    @property
+    def alone(self) -> Tensor | None:
+        """(B, *S) bool: scored pixels whose target is the only answer, for losses that are no proper scores.
+
+        None if every image has several raters.
+        """
+        if self.several is None:
+            return self.scored
+        if self.several.all():
+            return None
+        return self.scored & ~self.several.view(-1, *([1] * (self.valid.ndim - 2)))
 
 
 def collate(items: list[Batch]) -> Batch:

@@ -116,6 +116,10 @@ class _Bands:
         image, valid = self.reader.read(window)
         return image[list(self.indices)], valid
 
+    def read_input(self, window: Window) -> tuple[Array, Array]:
+        image, valid = getattr(self.reader, "read_input", self.reader.read)(window)
+        return image[list(self.indices)], valid
+
 
 @dataclass
 class Case:
@@ -135,6 +139,7 @@ class Case:
     raters: Callable[[Window], Array] | None = None  # (R, d, h, w) class indices, when several people annotated
     coarse: Callable[[Window], Array] | None = None  # (K, d, h, w) probabilities made by somebody else
     stored: dict[str, Any] = field(default_factory=dict)  # what the format needs to write back
+    notes: list[str] = field(default_factory=list)  # what is doubtful about the file, for users to read
 
     def read(self, window: Window) -> tuple[Array, Array]:
         """Read an image window that may reach over the edge: outside is 0 and invalid.
@@ -142,13 +147,14 @@ class Case:
         Returns:
             image (C, d, h, w) float32 and validity (1, d, h, w) bool.
         """
-        inside, pad = self._clip(window)
-        if any(part.stop <= part.start for part in inside):
-            size = tuple(part.stop - part.start for part in window)
-            return np.zeros((self.channels, *size), np.float32), np.zeros((1, *size), bool)
-        image, valid = self.reader.read(self._absolute(inside))
-        image = np.where(valid, image, 0).astype(np.float32, copy=False)
-        return np.pad(image, ((0, 0), *pad)), np.pad(valid, ((0, 0), *pad))
+        return self._read_pixels(self.reader.read, window)
+
+    def read_input(self, window: Window) -> tuple[Array, Array]:
+        """Read what a network sees: as :meth:`read`, but padding that a scan declares is valid and keeps its value.
+
+        Files that do not declare their padding hold the same values, and the same voxels must give the same mask.
+        """
+        return self._read_pixels(getattr(self.reader, "read_input", self.reader.read), window)
 
     def read_reference(self, window: Window) -> Array:
         """Read class indices (d, h, w) uint8; outside the case they are ``IGNORE``."""
@@ -193,6 +199,15 @@ class Case:
             geometry=self.geometry.at(start),
             start=tuple(mine + more for mine, more in zip(self.start, start, strict=True)),
         )
+
+    def _read_pixels(self, read: Callable[[Window], tuple[Array, Array]], window: Window) -> tuple[Array, Array]:
+        inside, pad = self._clip(window)
+        if any(part.stop <= part.start for part in inside):
+            size = tuple(part.stop - part.start for part in window)
+            return np.zeros((self.channels, *size), np.float32), np.zeros((1, *size), bool)
+        image, valid = read(self._absolute(inside))
+        image = np.where(valid, image, 0).astype(np.float32, copy=False)
+        return np.pad(image, ((0, 0), *pad)), np.pad(valid, ((0, 0), *pad))
 
     @property
     def whole(self) -> Window:

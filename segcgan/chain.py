@@ -29,6 +29,8 @@ class Chain:
         sampling: patch size, context and spacing the networks were trained with.
         bf16: run the networks in bfloat16.
         temperatures: of the coarse and the refined probability, as they are written; 1 where nothing was fitted.
+        thresholds: of the foreground classes in the coarse and the refined probability, as they are written (see
+            :func:`segcgan.metrics.decision.decide`); the most likely class where nothing was fitted.
         tag: identifies weights and settings, so that an interrupted prediction is only resumed by the same chain.
     """
 
@@ -40,6 +42,7 @@ class Chain:
     sampling: Sampling
     bf16: bool = False
     temperatures: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, list[float]] = field(default_factory=dict)
     tag: str = ""
 
     def __post_init__(self) -> None:

@@ -3,14 +3,16 @@
 import argparse
 import logging
 import os
+import select
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
 from segcgan import __version__
-from segcgan.errors import SegcganError, nearest
+from segcgan.errors import SegcganError, nearest, system_error
+from segcgan.usage import Parser, Usage, positive
 
 TRAINING = {
     "fit": "train everything a config asks for",
@@ -26,10 +28,6 @@ OTHERS = {
 }
 
 
-class Usage(SegcganError):
-    """A command line that cannot be understood."""
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 ok, 1 failed, 2 wrong usage."""
     words = list(sys.argv[1:] if args is None else args)
@@ -37,9 +35,15 @@ def main(args: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "fit")  # python train.py --config X
-    _log_to_stderr()
+    _log_to_stderr(debug)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 141  # as a program that the signal ended: head has read enough
     except SegcganError as error:
         if debug:
             raise
@@ -49,11 +53,22 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder that may not be written
         if debug:
             raise
-        print(f"error: {error}; check free space and permissions", file=sys.stderr)
+        print(f"error: {system_error(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command again goes on where it stopped", file=sys.stderr)
         return 130
+
+
+def _reader_is_gone() -> bool:
+    """Tell whether stdout is a pipe that nobody reads any more; what is left to say then goes nowhere."""
+    if not hasattr(select, "poll"):
+        return False
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    if gone := any(state & select.POLLERR for _, state in asked.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def _dispatch(words: list[str]) -> int:
@@ -120,16 +135,16 @@ def _refine(words: list[str]) -> int:
     return _masks(parser.parse_args(words), "refined")
 
 
-def _folder_parser(verb: str, description: str) -> "_Parser":
-    parser = _Parser(f"segcgan {verb}", allow_abbrev=False, description=description)
+def _folder_parser(verb: str, description: str) -> Parser:
+    parser = Parser(f"segcgan {verb}", allow_abbrev=False, description=description)
     parser.add_argument(
         "-i", "--input", type=Path, required=True, help="folder (or file) of DICOM, NIfTI, GeoTIFF, PNG"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for masks and predictions.csv")
     parser.add_argument("-m", "--model", type=Path, required=True, help="run folder, e.g. runs/ct_liver/latest")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    parser.add_argument("--samples", type=_positive, default=8, help="masks drawn by a stochastic refiner")
-    parser.add_argument("--strip", type=_positive, default=2**22, help="pixels in memory at a time")
+    parser.add_argument("--samples", type=positive, default=8, help="masks drawn by a stochastic refiner")
+    parser.add_argument("--strip", type=positive, default=2**22, help="pixels in memory at a time")
     parser.add_argument("--uncertainty", action="store_true", help="also write <stem>_uncertainty.*: entropy, 0 to 1")
     parser.add_argument("--no-gate", action="store_true", help="keep every refined mask")
     parser.add_argument("--overwrite", action="store_true", help="do again what is already there")
@@ -146,7 +161,7 @@ def _masks(chosen: argparse.Namespace, done_word: str) -> int:
 
 
 def _info(words: list[str]) -> int:
-    parser = _Parser("segcgan info", allow_abbrev=False, description="Describe images, or list the configs.")
+    parser = Parser("segcgan info", allow_abbrev=False, description="Describe images, or list the configs.")
     parser.add_argument("path", type=Path, nargs="?", help="file or folder; without it the configs are listed")
     chosen = parser.parse_args(words)
     module = import_module("segcgan.about")
@@ -156,7 +171,7 @@ def _info(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "segcgan report", allow_abbrev=False, description="Rebuild report.html from the files of a run."
     )
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/ct_liver/latest")
@@ -169,7 +184,7 @@ def _report(words: list[str]) -> int:
 
 
 def _compare(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "segcgan compare",
         allow_abbrev=False,
         description="Paired comparison of two runs, or of two masks of one run. RUN may be several, with commas: "
@@ -181,32 +196,13 @@ def _compare(words: list[str]) -> int:
     parser.add_argument("--split", choices=("test", "val"), default="test")
     parser.add_argument("--variant-a", help="coarse, refined or chosen (by the gate, if there is one)")
     parser.add_argument("--variant-b", help="as --variant-a")
+    parser.add_argument("--empty", type=float, default=1.0, metavar="SCORE", help="of rightly empty masks; nan = none")
     parser.add_argument("-o", "--output", help="folder for the JSON file and pictures; RUN_B/compare if not given")
     table, sentences = import_module("segcgan.report.comparison").command(parser.parse_args(words))
     _print_table(*table)
     for sentence in sentences:
         print(sentence)
     return 0
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence instead of a page of usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of exiting."""
-        unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message:
-            options = [
-                option for action in self._actions for option in action.option_strings if option[:2] == "--"
-            ]
-            raise Usage(f"{unknown} is unknown{nearest(unknown.split()[0], options)}")
-        raise Usage(f"{message}; see {self.prog} --help")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def _print_table(header: list[str], lines: list[list[str]]) -> None:
@@ -226,13 +222,14 @@ def _print_table(header: list[str], lines: list[list[str]]) -> None:
     Console(no_color="NO_COLOR" in os.environ).print(table)
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(debug: bool) -> None:
     log = logging.getLogger("segcgan")
     handler = logging.StreamHandler()  # a new one each time: sys.stderr may have been redirected since
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers = [handler]
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG if debug else logging.INFO)  # debug: the traceback of a failed case
     log.propagate = False
+    warnings.filterwarnings("ignore", module="pydicom")  # about values that are judged where they matter
 
 
 if __name__ == "__main__":

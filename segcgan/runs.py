@@ -3,7 +3,7 @@
 ::
 
     runs/<config>/<time>/   config.yaml  run.json  splits.csv  metrics.csv  cases.csv  report.html
-        chain.json  chain.safetensors   what prediction loads
+        chain.json  chain.safetensors   what prediction loads; chain.json says in which format (absent = 1)
         stages/<stage>.json             written when a stage is finished
         checkpoints/<stage>/            last.ckpt, best.ckpt
         bank/  previews/  logs/
@@ -13,9 +13,9 @@
 import hashlib
 import json
 import os
-import socket
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,15 @@ from torch import nn
 
 from segcgan.atomic import replacing, write_text
 from segcgan.chain import Chain
+from segcgan.claim import Claim, claimed
 from segcgan.classes import ClassSpec
 from segcgan.data.normalisation import Normalisation
 from segcgan.data.patches import Sampling
 from segcgan.errors import SegcganError
 from segcgan.parts import build
+from segcgan.segmenters import remove_modules
 
+FORMAT = 2  # of chain.json, and of what its networks compute; raised when older weights would give other masks
 _PARTS = ("segmenter", "refiner", "gate")
 
 
@@ -88,23 +91,14 @@ class Run:
         """Add facts to run.json."""
         write_json(self.folder / "run.json", self.facts | facts)
 
-    def claim(self) -> None:
-        """Mark the run as being trained by this process; a mark left by a killed process does not count.
+    def claim(self) -> AbstractContextManager[Claim]:
+        """Hold the run for training, by a file ``running`` in it; see :func:`segcgan.claim.claimed`."""
+        return claimed(self.folder / "running", "trained")
 
-        Raises:
-            SegcganError: another process of this machine is training it.
-        """
-        mark, me = self.folder / "running", f"{socket.gethostname()} {os.getpid()}"
-        owner = mark.read_text() if mark.is_file() else me
-        host, _, process = owner.partition(" ")
-        if owner != me and host == socket.gethostname() and _alive(int(process)):
-            msg = f"{self.folder} is being trained by process {process}; wait for it, or delete {mark} if it is not"
-            raise SegcganError(msg)
-        mark.write_text(me)
-
-    def release(self) -> None:
-        """Take the mark away."""
-        (self.folder / "running").unlink(missing_ok=True)
+    @property
+    def unused(self) -> list[str]:
+        """Names of the parts of the segmenter that were left out (see :mod:`segcgan.segmenters.unused`)."""
+        return list(self.facts.get("unused", []))
 
     def finished(self, stage: str) -> bool:
         """Tell whether a stage is finished."""
@@ -118,16 +112,6 @@ class Run:
     def weights(self, stage: str) -> Path:
         """Where the weights of a stage are."""
         return self.folder / "weights" / f"{stage}.safetensors"
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> None:
@@ -149,11 +133,14 @@ def save_chain(run: Run, chain: Chain, specs: dict[str, Any], **facts: Any) -> N
         save_file(tensors, draft)
     described = {name: specs.get(name) if getattr(chain, name) is not None else None for name in _PARTS}
     plain = {
+        "format": FORMAT,
         "channels": chain.channels,
         "classes": [asdict(spec) for spec in chain.classes],
         "sampling": asdict(chain.sampling),
         "bf16": chain.bf16,
         "temperatures": chain.temperatures,
+        "thresholds": chain.thresholds,
+        "unused": run.unused,
     }
     write_json(run.folder / "chain.json", described | plain | facts)
 
@@ -187,13 +174,21 @@ def load(where: Path | str, device: str = "cpu", trust: Iterable[str] = ()) -> C
 
 def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
     described, tensors = json.loads(description), load_file(weights)
+    version = int(described.get("format", 1))
+    if version > FORMAT:
+        cure = "update segcgan, or train again with this one"
+        raise SegcganError(f"{weights.parent} has format {version}, newer than {FORMAT}, the last known here; {cure}")
     parts: dict[str, nn.Module | None] = {"normalisation": Normalisation(described["channels"])}
     for name in _PARTS:
         parts[name] = build(described[name], trust) if described[name] else None
+    if parts["segmenter"] is not None:
+        remove_modules(parts["segmenter"], described.get("unused", []))
     for name, part in parts.items():
         if part is not None:
             state = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             part.load_state_dict(state)
+    if version < FORMAT and parts["refiner"] is not None:
+        _compute_as_before(parts["refiner"])
     sampling: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in described["sampling"].items()
     }
@@ -203,8 +198,16 @@ def _assemble(description: bytes, weights: Path, trust: Iterable[str]) -> Chain:
         sampling=Sampling(**sampling),
         bf16=described["bf16"],
         temperatures=described.get("temperatures", {}),
+        thresholds=described.get("thresholds", {}),
         tag=hashlib.sha256(weights.read_bytes() + description).hexdigest()[:16],
     )
+
+
+def _compute_as_before(refiner: nn.Module) -> None:
+    """Let a refiner of format 1 compute as it was trained: until then latents were normalised with the features."""
+    for part in refiner.modules():
+        if hasattr(part, "joint_norm"):
+            part.joint_norm = True  # type: ignore[assignment]
 
 
 def write_json(path: Path, content: Any) -> None:

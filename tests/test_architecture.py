@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segcgan"
 
 FLOORS = [  # from the ground up; a module imports from its own floor or a lower one
-    {"__init__", "atomic", "case", "classes", "colours", "errors", "batch", "masks", "noise"},
+    {"__init__", "atomic", "case", "claim", "classes", "colours", "errors", "batch", "masks", "noise"},
     {"formats"},
     {"data"},
     {"losses", "metrics"},
@@ -21,11 +21,11 @@ FLOORS = [  # from the ground up; a module imports from its own floor or a lower
     {"inference"},
     {"report", "about"},
     {"tasks"},
-    {"cli", "demo", "__main__"},
+    {"cli", "demo", "usage", "__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
-MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 250, 60, 9
+MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 300, 60, 9
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

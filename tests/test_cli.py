@@ -15,6 +15,7 @@ from rasterio.transform import Affine
 
 from segcgan.cli import main
 from segcgan.errors import SegcganError
+from tests.formats.conftest import write_images
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -187,7 +188,34 @@ def test_an_output_that_cannot_be_written(capsys, tmp_path, model):
     scene(tmp_path / "in/scene.tif")
     (tmp_path / "out").write_text("a file, not a folder")
     sentence = said(capsys, "predict", "-i", tmp_path / "in", "-o", tmp_path / "out", "-m", model, code=1)
-    assert sentence.endswith("; check free space and permissions")
+    assert sentence == f"{tmp_path}/out is a file, and masks go into a folder; give another output"
+    (tmp_path / "locked").touch()
+    sentence = said(capsys, "predict", "-i", tmp_path / "in", "-o", tmp_path / "locked/out", "-m", model, code=1)
+    assert sentence == f"{tmp_path}/locked/out: Not a directory; give another path"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path):
+    for number in range(40):
+        scene(tmp_path / f"{'x' * 100}{number}.tif")
+    tool = f"{sys.executable} -m segcgan"
+    for words in (f"info {tmp_path}", "info", "--help"):
+        line = f"set -o pipefail; {tool} {words} | (exec 0<&-; sleep 0.1); echo code $?"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT, check=False)
+        assert (done.stderr, done.stdout) == ("", "code 141\n"), words
+
+
+def test_debug_shows_the_traceback_of_a_failed_case(capsys, tmp_path, model):
+    scene(tmp_path / "in/good.tif")
+    scene(tmp_path / "in/bad.tif")
+    (tmp_path / "in/bad.tif").write_bytes((tmp_path / "in/bad.tif").read_bytes()[:400])
+    words = ["predict", "-i", str(tmp_path / "in"), "-m", str(model), "--device", "cpu"]
+    assert main([*words, "-o", str(tmp_path / "one")]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*words, "-o", str(tmp_path / "two"), "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("Traceback (most recent call last)") >= 1
+    assert "open_case" in err
+    assert "1 predicted, 1 failed" not in err
 
 
 def test_an_interrupt_says_how_to_go_on(capsys, monkeypatch):
@@ -370,7 +398,7 @@ def test_a_killed_predict_is_finished_by_the_same_command(tmp_path, model):
     assert process.wait() == -signal.SIGKILL  # it had not finished by itself
     left = {path: path.stat().st_mtime_ns for path in (killed / ".scene.strips").glob("*.npz")}
     assert len(left) >= 2
-    assert [path.name for path in killed.iterdir()] == [".scene.strips"]
+    assert {path.name for path in killed.iterdir()} == {".scene.strips", ".predicting"}
     assert main([*base, "-o", str(killed)]) == 0
     assert main([*base, "-o", str(whole)]) == 0
     assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}
@@ -391,3 +419,12 @@ def test_an_error_of_a_loader_process_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr("segcgan.cli._dispatch", fail)
     assert main(["info"]) == 1
     assert capsys.readouterr().err == "error: m.png: label values [7] belong to no class\n"
+
+
+def test_pydicom_says_nothing_on_the_command_line(tmp_path, capsys, recwarn):
+    write_images(tmp_path / "ct", [{"z": 3.0 * index, "SeriesNumber": "77777777"} for index in range(3)])
+    for path in (tmp_path / "ct").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"77777777", b"1 of 1  "))
+    assert main(["info", str(tmp_path)]) == 0
+    assert "3 x 4 x 5" in capsys.readouterr().out
+    assert not [warning for warning in recwarn if "pydicom" in warning.filename]

@@ -116,3 +116,13 @@ def test_a_config_for_on_top_goes_with_any_other(path: Path) -> None:
         settings = check_config(config, completions(config, []))
     assert settings["data"]["images"]["manifest"] == "cardiac_mr.csv"
     assert set(settings["model"]) > {"segmenter", "gate"}
+
+
+def test_the_row_without_a_critic_differs_in_the_weight_alone() -> None:
+    """What a critic is worth is only seen beside the same refiner without one."""
+    one, other = (
+        yaml.safe_load((CONFIGS / "refiners" / f"{name}.yaml").read_text()) for name in ("cgan", "cgan_without_critic")
+    )
+    weights = [config["model"]["adversary"]["init_args"].pop("weight") for config in (one, other)]
+    assert weights == [0.02, 0]
+    assert one == other

@@ -1,6 +1,7 @@
 """An adversary: critic, objective, mask representation and schedule; any refiner or segmenter trains against one."""
 
 import logging
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -30,10 +31,12 @@ class Adversary(nn.Module):
         objective: what both minimise.
         representation: how masks are shown; StraightThrough unless said otherwise.
         trains: "refiner" or "segmenter".
-        weight: of the adversarial term beside Dice, cross entropy …; small, it only has to break ties.
+        weight: of the adversarial term beside Dice, cross entropy …; small, it only has to break ties. 0 (and no
+            feature matching) = no critic is trained or asked, for comparison: the same steps without it.
         lr_ratio: the critic's learning rate as a share of ``model.lr``: a slower critic does not run away.
         start: steps before the critic begins to learn.
-        warmup: further steps in which only the critic learns from the other.
+        warmup: further steps in which only the critic learns from the other; None = a tenth of the training, which is
+            at least 300 in trainings of 3000 steps or more.
         cap: the critic pauses while its mean accuracy is above this; 1 = never.
     """
 
@@ -49,13 +52,13 @@ class Adversary(nn.Module):
         weight: float = 0.02,
         lr_ratio: float = 0.5,
         start: int = 0,
-        warmup: int = 50,
+        warmup: int | None = None,
         cap: float = 0.85,
     ) -> None:
         super().__init__()
         if trains not in ("refiner", "segmenter"):
             raise SegcganError(f"adversary trains {trains!r}; it can train the refiner or the segmenter")
-        at_least("adversary ", 0, weight=weight, lr_ratio=lr_ratio, start=start, warmup=warmup)
+        at_least("adversary ", 0, weight=weight, lr_ratio=lr_ratio, start=start, warmup=warmup or 0)
         if not 0.5 < cap <= 1:
             raise SegcganError(f"adversary cap is {cap}; an accuracy between 0.5 and 1 (1 = the critic never pauses)")
         self.critic, self.objective = critic, objective or Objective()
@@ -64,6 +67,7 @@ class Adversary(nn.Module):
         self.start, self.warmup, self.cap = start, warmup, cap
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("ahead", torch.full((), 0.5))  # running accuracy
+        self.planned = 0  # steps of the whole training, see :meth:`plan`
         self.diagnostics: dict[str, Tensor] = {}
         if self.representation.leaks and weight > _SAFE_WEIGHT:
             kind = type(self.representation).__name__
@@ -88,7 +92,9 @@ class Adversary(nn.Module):
         if self.objective.kind == "relativistic" or self.objective.feature_matching:
             with torch.no_grad():
                 real, wanted = self._judge(self.representation.real(self._reference(batch, logits.shape[1])), batch)
-        terms = {"adversarial": self.weight * generator_loss(self.objective.kind, real, fake, count)}
+        terms = {}
+        if self.weight:
+            terms["adversarial"] = self.weight * generator_loss(self.objective.kind, real, fake, count)
         if self.objective.feature_matching:
             terms["matching"] = self.objective.feature_matching * feature_distance(wanted, features)
         return terms
@@ -100,7 +106,7 @@ class Adversary(nn.Module):
             logits: (B, K, H, W) without gradients.
             batch: with targets.
         """
-        if int(self.steps) < self.start:
+        if self.idle or int(self.steps) < self.start:
             return {}
         scored, mask = batch.scored[:, None], self._reference(batch, logits.shape[1])
         terms = self.representation.terms(mask, scored)
@@ -114,20 +120,34 @@ class Adversary(nn.Module):
         if int(self.steps) % self.objective.every == 0:
             self._measure_leak(logits, batch, real.detach(), fake.detach())
             with torch.autocast(logits.device.type, enabled=False):
-                terms |= penalties(self.objective, lambda mask: self._judge(mask, batch)[0], *shown)
+                terms |= penalties(self.objective, lambda mask: self._judge(mask, batch)[0], *shown, count)
         return terms
 
     def rehearse(self, logits: Tensor, batch: Batch) -> None:
         """Show the critic one batch; fails as the critic does if it does not fit."""
         self._judge(self.representation.real(self.representation.fake(logits, batch.scored[:, None])), batch)
 
+    @property
+    def idle(self) -> bool:
+        """True if nothing would be learnt from the critic."""
+        return self.weight == 0 and self.objective.feature_matching == 0
+
+    def against(self, parts: Collection[str]) -> bool:
+        """Tell whether one of these parts, by name, is trained against it."""
+        return self.trains in parts and not self.idle
+
+    def plan(self, steps: int) -> None:
+        """Take note of how many steps the whole training has; a resumed one has the same."""
+        self.planned = steps
+
     def plays(self) -> bool:
-        """Tell whether the warm-up is over."""
-        return int(self.steps) >= self.start + self.warmup
+        """Tell whether the warm-up is over and something is to be learnt."""
+        warmup = -(-self.planned // 10) if self.warmup is None else self.warmup
+        return not self.idle and int(self.steps) >= self.start + warmup
 
     def learns(self) -> bool:
         """Tell whether the critic is to take its step: not while it is far ahead."""
-        return int(self.steps) >= self.start and float(self.ahead) <= self.cap
+        return not self.idle and int(self.steps) >= self.start and float(self.ahead) <= self.cap
 
     def heaviness(self, terms: dict[str, Tensor]) -> int:
         """Return how many times heavier than usual a step with these terms is: penalties stand for those left out."""

@@ -24,6 +24,7 @@ class Augment:
         rotate90: turn by a random multiple of 90°; right for views from above, needs square patches.
         rotate: largest angle in degrees.
         scale: largest relative change of size.
+        shift: largest displacement in pixels, along rows and along columns; what comes in from outside is invalid.
         elastic: standard deviation of a smooth displacement in pixels.
         brightness: largest offset, in units of the normalised image.
         contrast: largest relative change of gain.
@@ -39,19 +40,20 @@ class Augment:
         rotate90: bool = False,
         rotate: float = 15,
         scale: float = 0.15,
+        shift: float = 0.0,
         elastic: float = 0.0,
         brightness: float = 0.1,
         contrast: float = 0.1,
         noise: float = 0.05,
     ) -> None:
-        limits = {"rotate": (rotate, 180), "scale": (scale, 0.9), "elastic": (elastic, 100)}
+        limits = {"rotate": (rotate, 180), "scale": (scale, 0.9), "shift": (shift, 1000), "elastic": (elastic, 100)}
         limits |= {"brightness": (brightness, 10), "contrast": (contrast, 0.9), "noise": (noise, 10)}
         for name, (value, most) in limits.items():
             if not 0 <= value <= most:
                 raise SegcganError(f"augment.{name} is {value}; it must lie between 0 and {most}: set it so")
         self.rotate90 = rotate90
         self.brightness, self.contrast, self.noise = brightness, contrast, noise
-        self._geometry = _geometry(flip, rotate90, rotate, scale, elastic)
+        self._geometry = _geometry(flip, rotate90, rotate, scale, shift, elastic)
 
     def __call__(
         self, rng: np.random.Generator, image: Array, valid: Array, target: Array | None, coarse: Array | None
@@ -105,7 +107,7 @@ class Augment:
         return image, valid, target, None if coarse is None else blended
 
 
-def _geometry(flip: bool, rotate90: bool, rotate: float, scale: float, elastic: float) -> Any:
+def _geometry(flip: bool, rotate90: bool, rotate: float, scale: float, shift: float, elastic: float) -> Any:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network for a newer version while being imported
     import albumentations as A  # slow to import
 
@@ -114,9 +116,10 @@ def _geometry(flip: bool, rotate90: bool, rotate: float, scale: float, elastic: 
         steps.append(A.HorizontalFlip(p=0.5))
     if rotate90:
         steps.append(A.RandomRotate90(p=1))
-    if rotate or scale:
+    if rotate or scale or shift:
         turn, zoom = (-rotate, rotate), (1 - scale, 1 + scale)
-        steps.append(A.Affine(scale=zoom, rotate=turn, keep_ratio=True, fill_mask=IGNORE, p=1))
+        moved = {"translate_px": {"x": (-shift, shift), "y": (-shift, shift)}} if shift else {}
+        steps.append(A.Affine(scale=zoom, rotate=turn, **moved, keep_ratio=True, fill_mask=IGNORE, p=1))
     if elastic:
         sigma = max(10.0, 4 * elastic)  # wide enough that the displacement does not fold
         alpha = elastic * 2 * np.sqrt(3 * np.pi) * sigma  # blurred uniform noise deviates by 1 / (2 √(3π) sigma)

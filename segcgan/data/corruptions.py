@@ -1,5 +1,8 @@
 """Corruptions: turn a reference mask into a coarse mask such as a segmenter would draw."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from segcgan.case import IGNORE, Array
@@ -15,6 +18,11 @@ class Corruption:
     with large errors in few places as real segmenters make them. Whole components are lost, false blobs are
     added, and detail is lost to a low resolution. All sizes are in pixels.
 
+    An error of 3 px is a boundary error of a large object and the loss of a small one. So ``boundary`` is at most
+    ``share`` of an object's radius (that of the largest disc inside: half the width of a road), and ``soften`` shrinks
+    with it, object by object. ``smooth`` and the step of a low resolution go by the largest object of the mask. Objects
+    of radius ``boundary / share`` or more, 12 px, meet the sizes as they are given.
+
     Each call draws a severity between 0 and 2 that scales ``boundary``, ``soften``, ``drop`` and ``add``; their
     values are those at severity 1, the mean.
 
@@ -25,9 +33,10 @@ class Corruption:
         add: probability of a false blob.
         soften: width of the blur between the classes; 0 gives one-hot masks.
         lowres: probability that the mask passes through 1/2 to 1/4 of its resolution.
+        share: largest ``boundary`` of an object, as a share of its radius.
 
     Raises:
-        SegcganError: a probability is outside [0, 1], a size is negative or ``smooth`` is not positive.
+        SegcganError: a probability is outside [0, 1], a size is negative, ``smooth`` or ``share`` is not positive.
     """
 
     def __init__(
@@ -38,6 +47,7 @@ class Corruption:
         add: float = 0.1,
         soften: float = 1.5,
         lowres: float = 0.2,
+        share: float = 0.25,
     ) -> None:
         for name, chance in (("drop", drop), ("add", add), ("lowres", lowres)):
             if not 0 <= chance <= 1:
@@ -47,9 +57,12 @@ class Corruption:
                 raise SegcganError(f"corruption.{name} is {size}; it must not be negative: set 0 px or more")
         if smooth <= 0:
             raise SegcganError(f"corruption.smooth is {smooth}; it must be positive: set about 8 px")
+        if not share > 0:
+            raise SegcganError(f"corruption.share is {share}; it must be positive: set about 0.25 of the radius")
         self.boundary, self.smooth = boundary, smooth
         self.drop, self.add = drop, add
         self.soften, self.lowres = soften, lowres
+        self.share = share
 
     def __call__(self, rng: np.random.Generator, target: Array, classes: int) -> Array:
         """Corrupt one mask.
@@ -67,10 +80,18 @@ class Corruption:
         self._drop_components(rng, labels, min(1.0, self.drop * severity))
         if rng.random() < self.add * severity:
             _add_blob(rng, labels, classes)
-        probability = self._move_boundaries(rng, labels, classes, severity)
+        boundary = _Boundary.of(labels)
+        probability = self._move_boundaries(rng, labels, classes, severity, boundary)
         if rng.random() < self.lowres:
-            probability = _through_low_resolution(probability, step=int(rng.integers(2, 5)))
+            step = int(min(float(rng.integers(2, 5)), boundary.largest / 2))  # two samples per radius find an object
+            probability = _through_low_resolution(probability, step) if step > 1 else probability
         return probability
+
+    def _scale(self, radius: Array | float) -> Array:
+        """Return by how much the sizes shrink at objects of such a radius."""
+        if not self.boundary:
+            return np.ones_like(radius, dtype=np.float32)
+        return np.minimum(1, np.asarray(radius, np.float32) * np.float32(self.share / self.boundary))
 
     def _drop_components(self, rng: np.random.Generator, labels: Array, chance: float) -> None:
         from scipy import ndimage  # slow to import
@@ -80,18 +101,23 @@ class Corruption:
             lost = np.concatenate([[False], rng.random(count) < chance])
             labels[lost[components]] = 0
 
-    def _move_boundaries(self, rng: np.random.Generator, labels: Array, classes: int, severity: float) -> Array:
-        distance, other = _nearest_other(labels)
+    def _move_boundaries(
+        self, rng: np.random.Generator, labels: Array, classes: int, severity: float, boundary: "_Boundary"
+    ) -> Array:
+        distance, other = boundary.distance, boundary.other
+        smooth = min(self.smooth, max(1.0, self.smooth * float(self._scale(boundary.largest))))
         # A product of two fields has heavy tails (mostly accurate, here and there far off); the constant part
         # makes some masks too large or too small as a whole. Variances add up to 1, halved as two classes meet.
-        leak = 0.9 * _smooth_noise(rng, labels.shape, 3 * self.smooth)
+        leak = 0.9 * _smooth_noise(rng, labels.shape, 3 * smooth)
         shift = np.zeros(labels.shape, np.float32)  # how far the other side reaches beyond the boundary
         for index in range(classes):
-            field = leak * _smooth_noise(rng, labels.shape, self.smooth) + np.float32(0.44 * rng.standard_normal())
+            field = leak * _smooth_noise(rng, labels.shape, smooth) + np.float32(0.44 * rng.standard_normal())
             shift += field * ((other == index).astype(np.float32) - (labels == index))
-        reach = shift * np.float32(self.boundary * severity / np.sqrt(2)) - distance
-        width = max(self.soften * severity / 1.7, 1e-6)  # logistic of width w ≈ normal of sigma 1.7 w
-        moved = 1 / (1 + np.exp(np.clip(-reach / np.float32(width), -60, 60)))
+        scale = self._scale(boundary.radius)
+        reach = shift * (np.float32(self.boundary * severity / np.sqrt(2)) * scale) - distance
+        # logistic of width w ≈ normal of sigma 1.7 w
+        width = np.maximum(np.float32(self.soften * severity / 1.7) * scale, np.float32(1e-6))
+        moved = 1 / (1 + np.exp(np.clip(-reach / width, -60, 60)))
         if not self.soften:
             moved = np.round(moved)
         probability = np.empty((classes, *labels.shape), np.float32)
@@ -100,24 +126,76 @@ class Corruption:
         return probability
 
 
-def _nearest_other(labels: Array) -> tuple[Array, Array]:
-    """Distance (H, W) from each pixel to the nearest boundary, and the class on the other side of it.
+def blend(rng: np.random.Generator, masks: Sequence[Array]) -> Array:
+    """Average the corrupted masks of several raters at random weights, evenly drawn (Dirichlet, all parameters 1).
 
-    One distance transform serves any number of classes. A mask without a boundary is infinitely far from one.
+    Their plain mean is at 1/4, 2/4 … where 1, 2 … of four raters marked a pixel: a refiner would only have to read that
+    level to know what share of them to draw, which no segmenter's probability is exact enough for.
+
+    Args:
+        rng: gives the weights.
+        masks: probabilities (K, H, W) float32, one array per rater.
     """
-    from scipy import ndimage  # slow to import
+    weights = rng.dirichlet(np.ones(len(masks))).astype(np.float32)
+    return np.asarray(sum(weight * mask for weight, mask in zip(weights, masks, strict=True)))
 
-    other = labels.copy()
+
+@dataclass(frozen=True)
+class _Boundary:
+    """Where the classes of a mask (H, W) meet.
+
+    Args:
+        distance: (H, W) float32, from each pixel to the nearest boundary; infinite in a mask without one.
+        other: (H, W), the class on the other side of it.
+        radius: (H, W) float32, of the smaller of the objects that meet there; infinite where none does.
+        largest: radius of the largest object; infinite if there is none.
+    """
+
+    distance: Array
+    other: Array
+    radius: Array
+    largest: float
+
+    @classmethod
+    def of(cls, labels: Array) -> "_Boundary":
+        """Find the boundaries; one distance transform serves any number of classes and objects."""
+        from scipy import ndimage  # slow to import
+
+        other = _across(labels, labels)
+        edge = other != labels
+        if not edge.any():
+            nowhere = np.full(labels.shape, np.inf, np.float32)
+            return cls(nowhere, (labels == 0).astype(labels.dtype), nowhere, np.inf)
+        found, (rows, columns) = ndimage.distance_transform_edt(~edge, return_indices=True)
+        distance = found.astype(np.float32) + np.float32(0.5)
+        radius = _radii(labels, distance)
+        objects = radius[np.isfinite(radius)]
+        met = np.minimum(radius, _across(labels, radius))
+        return cls(distance, other[rows, columns], met[rows, columns], float(objects.max()) if len(objects) else np.inf)
+
+
+def _across(labels: Array, values: Array) -> Array:
+    """Return (H, W) values, at pixels beside another class those of a neighbour of that class."""
+    found = values.copy()
     for axis in (0, 1):
         first, second = np.moveaxis(labels, axis, 0)[:-1], np.moveaxis(labels, axis, 0)[1:]
-        differs, view = first != second, np.moveaxis(other, axis, 0)
-        np.copyto(view[:-1], second, where=differs)
-        np.copyto(view[1:], first, where=differs)
-    edge = other != labels
-    if not edge.any():
-        return np.full(labels.shape, np.inf, np.float32), (labels == 0).astype(labels.dtype)
-    distance, (rows, columns) = ndimage.distance_transform_edt(~edge, return_indices=True)
-    return distance.astype(np.float32) + np.float32(0.5), other[rows, columns]
+        before, after = np.moveaxis(values, axis, 0)[:-1], np.moveaxis(values, axis, 0)[1:]
+        differs, view = first != second, np.moveaxis(found, axis, 0)
+        np.copyto(view[:-1], after, where=differs)
+        np.copyto(view[1:], before, where=differs)
+    return found
+
+
+def _radii(labels: Array, distance: Array) -> Array:
+    """Return (H, W) float32 the radius of the largest disc inside the object of each pixel; infinite in no object."""
+    from scipy import ndimage  # slow to import
+
+    radius = np.full(labels.shape, np.inf, np.float32)
+    for index in np.unique(labels[labels > 0]):
+        components, count = ndimage.label(labels == index)
+        largest = np.concatenate([[np.inf], ndimage.maximum(distance, components, np.arange(1, count + 1))])
+        radius = np.where(components > 0, largest.astype(np.float32)[components], radius)
+    return radius
 
 
 def _add_blob(rng: np.random.Generator, labels: Array, classes: int) -> None:

@@ -163,6 +163,8 @@ def open_rows(
             continue
         if case.name in cases:
             raise SegcganError(f"two cases are called {case.name!r}; give them different names in column 'case'")
+        for note in case.notes:
+            log.warning("%s: %s", case.path, note)
         cases[case.name] = case
     _refuse(refused, len(rows))
     return list(cases.values())

@@ -38,8 +38,8 @@ class SegmentationData(pl.LightningDataModule):
         intensity: normalisation.
         augment: arguments of :class:`segcgan.data.augment.Augment`.
         corruption: arguments of :class:`segcgan.data.corruptions.Corruption`.
-        corrupted: share of the refiner's windows whose coarse mask is a corruption of the reference; 1 for cases
-            without another (no folds, no column ``coarse``).
+        corrupted: share of the refiner's windows whose coarse mask is a corruption of the reference. None = half where
+            there is another (folds, a column ``coarse``), all where there is none; less than 1 is refused then.
         boundary: width of the band of Boundary IoU in mm, m or px; fixed per data set.
         surfaces: how boundaries are scored.
     """
@@ -52,7 +52,7 @@ class SegmentationData(pl.LightningDataModule):
         intensity: Intensity | None = None,
         augment: dict[str, Any] | None = None,
         corruption: dict[str, Any] | None = None,
-        corrupted: float = 0.5,
+        corrupted: float | None = None,
         boundary: float = 2.0,
         surfaces: Surfaces | None = None,
     ) -> None:
@@ -71,7 +71,7 @@ class SegmentationData(pl.LightningDataModule):
             cure = "make data.sampling.patch square, or turn it off"
             raise SegcganError(f"data.augment.rotate90 needs square patches, not {list(self.sampling.patch)}; {cure}")
         self.corruption = _build(Corruption, "corruption", corruption)
-        if not 0 <= corrupted <= 1:
+        if corrupted is not None and not 0 <= corrupted <= 1:
             raise SegcganError(f"data.corrupted is {corrupted}; it is a share and must lie between 0 and 1")
         at_least("data.", 0, boundary=boundary)
         self.corrupted, self.boundary = corrupted, boundary
@@ -146,7 +146,7 @@ class SegmentationData(pl.LightningDataModule):
             self.normalisation,
             augment=self.augment,
             corruption=self.corruption if refining else None,
-            corrupted=self.corrupted,
+            corrupted=0.5 if self.corrupted is None else self.corrupted,
             classes=len(self.classes),
             seed=self.seed,
         )

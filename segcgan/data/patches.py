@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from segcgan.batch import Batch
 from segcgan.case import Array, Case, Window
 from segcgan.data.augment import Augment
-from segcgan.data.corruptions import Corruption
+from segcgan.data.corruptions import Corruption, blend
 from segcgan.data.normalisation import Normalisation
 from segcgan.errors import at_least
 
@@ -96,7 +96,7 @@ class PatchDataset(Dataset[Batch]):
     """Windows of training cases, augmented; for a refiner with coarse masks as it will meet them.
 
     A case's own coarse mask (predicted by a network that never saw it, or made by somebody else) is mixed with
-    corruptions of the reference (of all raters, averaged), and half of all coarse masks are hardened to one-hot.
+    corruptions of the reference (of all raters, at random weights); half of all coarse masks are hardened to one-hot.
 
     Args:
         cases: with references.
@@ -133,7 +133,7 @@ class PatchDataset(Dataset[Batch]):
         turn, place = divmod(index, len(self.cases))
         case = self.cases[np.random.default_rng([self.seed, epoch, turn, 1]).permutation(len(self.cases))[place]]
         z, rows, columns = self._place(rng, case)
-        raw, raw_valid = case.read(planes(z, rows, columns, self.sampling.context))
+        raw, raw_valid = case.read_input(planes(z, rows, columns, self.sampling.context))
         image, valid = network_input(raw, raw_valid, self.normalisation, self.sampling.patch)
         flat = (slice(z, z + 1), rows, columns)
         if case.raters is None:
@@ -147,7 +147,7 @@ class PatchDataset(Dataset[Batch]):
         if self.corruption is not None and case.raters is not None and coarse is None:
             # of all raters, as a segmenter sees them: made from the rater to be met, it would give that rater away
             drawn = [self.corruption(rng, self._resample_labels(rater[0]), self.classes) for rater in raters]
-            coarse = np.stack(drawn).mean(axis=0)
+            coarse = blend(np.random.default_rng([self.seed, epoch, index, 2]), drawn)
         arrays = (image.numpy(), valid.numpy(), target, coarse)
         if self.augment is not None:
             arrays = self.augment(rng, *arrays)  # type: ignore[assignment]
@@ -177,6 +177,7 @@ class PatchDataset(Dataset[Batch]):
             key=torch.from_numpy(rng.integers(2**62, size=1)),
             target=torch.from_numpy(target.astype(np.int64))[None],
             coarse=soft,
+            several=torch.tensor([case.raters is not None]),
         )
 
     def _place(self, rng: np.random.Generator, case: Case) -> tuple[int, slice, slice]:

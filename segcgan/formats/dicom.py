@@ -1,6 +1,6 @@
 """DICOM: a series as a case, read slice by slice; its mask written as DICOM SEG and as NIfTI."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydicom import Dataset
@@ -11,7 +11,8 @@ from segcgan.errors import SegcganError
 from segcgan.formats import nifti
 from segcgan.formats.dicom_pixels import SliceReader, check_decoder
 from segcgan.formats.dicom_series import find
-from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, check_length, load, planes_of, stack
+from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, check_length, load, planes_of
+from segcgan.formats.dicom_stack import stack
 from segcgan.formats.folders import Source
 from segcgan.formats.grid import Grid, grid_of
 from segcgan.formats.staging import staging
@@ -43,7 +44,7 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
             size = (int(dataset.Rows), int(dataset.Columns))
             palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
             channels = 3 if palette or int(dataset.get("SamplesPerPixel") or 1) == 3 else 1
-            check_decoder(dataset.file_meta.TransferSyntaxUID, where)
+            check_decoder(dataset, where)
             check_length(dataset, path)
         except DAMAGED as error:
             msg = f"{path}: the DICOM header is damaged ({brief(error)}); export it again"
@@ -65,7 +66,15 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
         reader=SliceReader(tuple(planes), grid, channels),
         group=str(first.get("PatientID") or source.name),
         stored={"grid": grid, "planes": planes},
+        notes=[*source.notes, *_doubts(first, planes)],
     )
+
+
+def _doubts(header: Dataset, planes: list[Plane]) -> Iterator[str]:
+    if any(plane.slope == 0 for plane in planes):
+        yield "RescaleSlope is 0, which would make all values equal; it was taken as 1"
+    if "MOSAIC" in (header.get("ImageType") or ()):
+        yield "a mosaic, which shows the slices of a volume side by side; dcm2niix makes a volume of it"
 
 
 def open_labels(path: Path, case: Case) -> LabelReader:
@@ -103,11 +112,10 @@ def write_mask(folder: Path, stem: str, case: Case, read: LabelReader, classes: 
         read: class indices (d, h, w) uint8 of a window in the case's own grid.
         classes: index 0 is the background; each other class becomes a segment with its SNOMED code.
 
+    A SEG that the source headers do not allow is left out, which is added to ``case.notes``.
+
     Returns:
         the files written.
-
-    Raises:
-        SegcganError: the source headers do not allow a DICOM SEG (the NIfTI is there all the same).
     """
     from segcgan.formats.dicom_seg import write_segmentation
 
@@ -116,8 +124,11 @@ def write_mask(folder: Path, stem: str, case: Case, read: LabelReader, classes: 
     names = [f"{stem}.nii.gz", f"{stem}.dcm"]
     with staging(folder) as fresh:
         nifti.save(fresh / names[0], labels, nifti.header_of(case))
-    with staging(folder) as fresh:  # a second time, so that headers no SEG can be made of do not cost the NIfTI
-        write_segmentation(fresh / names[1], case, labels, classes)
+        try:
+            write_segmentation(fresh / names[1], case, labels, classes)
+        except SegcganError as error:
+            names.pop()
+            case.notes.append(f"no DICOM SEG was written, only the NIfTI mask: {error}")
     return [folder / name for name in names]
 
 

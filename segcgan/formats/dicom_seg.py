@@ -1,30 +1,32 @@
 """DICOM SEG: masks written next to the series they belong to, and read back as labels."""
 
 import warnings
-from collections.abc import Iterator
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import CTImageStorage, MRImageStorage, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import generate_uid
 
 import segcgan
 from segcgan.case import Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.colours import Rgb, class_colours
 from segcgan.errors import SegcganError
-from segcgan.formats.dicom_slices import DAMAGED, Plane, brief, load
-from segcgan.formats.grid import grid_of
+from segcgan.formats.dicom_slices import DAMAGED, Plane, brief
+from segcgan.formats.dicom_source import Sources, read_sources
+from segcgan.formats.grid import Grid, grid_of
 
 TISSUE = "85756007|Tissue"  # what a class without a SNOMED code is said to be
-_TYPE_2 = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-           "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator")  # fmt: skip
-_STORAGE = {"CT": CTImageStorage, "MR": MRImageStorage}
+_NUMBERS = 2_000_000  # greatest series number that three digits can be added to, and the range of IS be kept
 
 
 def write_segmentation(path: Path, case: Case, labels: Array, classes: list[ClassSpec]) -> None:
     """Write a BINARY DICOM SEG that refers to the source images, one segment per class but the background.
+
+    A file whose stem ends with ``_coarse`` is described as the coarse mask: it gets a series number, descriptions and
+    labels of its own. What is left out or filled in is added to ``case.notes``.
 
     Args:
         path: the file.
@@ -34,43 +36,74 @@ def write_segmentation(path: Path, case: Case, labels: Array, classes: list[Clas
         classes: segment i is ``classes[i]``.
 
     Raises:
-        SegcganError: the source headers do not allow a valid SEG.
+        SegcganError: the source headers or the classes do not allow a valid SEG.
+        OSError: the file cannot be written.
     """
     import highdicom
 
     planes: list[Plane] = case.stored["planes"]
     step = float(np.linalg.norm(grid_of(case, str(case.path)).affine[:3, 0]))
+    coarse = path.stem.endswith("_coarse")
     colours = class_colours(classes)
     try:
-        sources = list(_sources(planes, step))
+        sources = read_sources(planes, step)
         if planes[0].frame is not None:  # frames of one file go in the file's order, ours are sorted by position
             labels = labels[np.argsort([plane.frame or 0 for plane in planes])]
         with warnings.catch_warnings():
             # highdicom's advice on the patient's name, which is the source's and is copied as it is
             warnings.filterwarnings("ignore", "The string .* is unlikely to represent", UserWarning)
             segmentation = highdicom.seg.Segmentation(
-                source_images=sources,
+                source_images=sources.headers,
                 pixel_array=np.ascontiguousarray(labels),
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[_segment(i, classes[i], colours[i]) for i in range(1, len(classes))],
-                series_instance_uid=generate_uid(),
-                series_number=min(int(sources[0].get("SeriesNumber") or 0) + 1000, 2**31 - 1),
+                segment_descriptions=[_segment(i, classes[i], colours[i], coarse) for i in range(1, len(classes))],
                 sop_instance_uid=generate_uid(),
                 instance_number=1,
-                manufacturer="segcgan",
-                manufacturer_model_name="segcgan",
-                software_versions=segcgan.__version__,
-                device_serial_number="0",
-                series_description="segcgan",
                 omit_empty_frames=bool(labels.any()),  # a SEG without frames is not valid
+                **_series(sources, case.name, coarse),
             )
-        segmentation.save_as(path)
+        segmentation.ContentCreatorName = ""  # type 2, which highdicom leaves out
+        _restore_classes(segmentation, sources.classes)
     except DAMAGED as error:
-        msg = f"{case.path}: its headers do not allow a DICOM SEG ({brief(error)}); use the NIfTI mask instead"
-        raise SegcganError(msg) from error
+        raise SegcganError(f"{case.path}: its headers do not allow a DICOM SEG ({brief(error)})") from error
+    segmentation.save_as(path)
+    case.notes += [note for note in sources.notes if note not in case.notes]
 
 
-def _segment(number: int, spec: ClassSpec, colour: Rgb) -> Any:
+def _series(sources: Sources, name: str, coarse: bool) -> dict[str, Any]:
+    """Return what a PACS shows of the series: mask and coarse mask differ from each other and from the source.
+
+    The series number is that of the source followed by three digits, which tell apart also the volumes that one
+    series was split into.
+    """
+    first = zlib.crc32(sources.headers[0].SOPInstanceUID.encode())
+    number = sources.number if 0 < sources.number < _NUMBERS else _NUMBERS + first % 100_000
+    word = "coarse mask" if coarse else "mask"
+    return {
+        "series_instance_uid": generate_uid(),
+        "series_number": number * 1000 + 2 * (first % 499) + 1 + coarse,
+        "series_description": f"segcgan {word} of {sources.description or name}"[:64],
+        "content_label": "COARSE_MASK" if coarse else "MASK",
+        "content_description": f"{word} of {name}"[:64],
+        "manufacturer": "segcgan",
+        "manufacturer_model_name": "segcgan",
+        "software_versions": segcgan.__version__,
+        "device_serial_number": "0",
+    }
+
+
+def _restore_classes(item: Dataset, classes: dict[str, str]) -> None:
+    """Let references name the true storage class of their images, at any depth."""
+    uid = item.get("ReferencedSOPInstanceUID")
+    if uid in classes:
+        item.ReferencedSOPClassUID = classes[uid]
+    for element in item:
+        if element.VR == "SQ":
+            for nested in element.value:
+                _restore_classes(nested, classes)
+
+
+def _segment(number: int, spec: ClassSpec, colour: Rgb, coarse: bool) -> Any:
     import highdicom
 
     code, _, meaning = (spec.snomed or TISSUE).partition("|")
@@ -81,7 +114,7 @@ def _segment(number: int, spec: ClassSpec, colour: Rgb) -> Any:
     kind = ("85756007", "SCT", "Tissue") if spec.snomed is None else ("123037004", "SCT", "Anatomical Structure")
     return highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=spec.name[:64],
+        segment_label=f"{spec.name[:57]} coarse" if coarse else spec.name[:64],
         segmented_property_category=concept(*kind),
         segmented_property_type=concept(code.strip(), "SCT", meaning.strip()[:64]),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -92,32 +125,6 @@ def _segment(number: int, spec: ClassSpec, colour: Rgb) -> Any:
         ),
         display_color=highdicom.color.CIELabColor.from_rgb(*colour),
     )
-
-
-def _sources(planes: list[Plane], step: float) -> Iterator[Dataset]:
-    """Yield the headers of the source files in slice order, completed with what highdicom requires."""
-    fallback = {name: generate_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}
-    study = ""
-    for path in dict.fromkeys(plane.path for plane in planes):
-        dataset = load(path, stop_before_pixels=True)
-        dataset.decode()
-        dataset.SpecificCharacterSet = "ISO_IR 192"  # highdicom refuses some character sets that scanners write
-        for name in _TYPE_2:
-            if name not in dataset:
-                setattr(dataset, name, "")
-        dataset.setdefault("Modality", "OT")
-        if not dataset.get("SliceThickness"):
-            dataset.SliceThickness = round(step, 6)
-        if planes[0].position is None:
-            fallback.pop("FrameOfReferenceUID", None)  # without positions there is no frame to refer to
-        fallback["SOPInstanceUID"] = generate_uid()
-        fallback["SOPClassUID"] = _STORAGE.get(dataset.get("Modality"), SecondaryCaptureImageStorage)
-        for name, uid in fallback.items():
-            if not dataset.get(name):
-                setattr(dataset, name, uid)
-        study = study or dataset.StudyInstanceUID
-        dataset.StudyInstanceUID = study  # some anonymisers give every slice of a series a study of its own
-        yield dataset
 
 
 def open_segmentation(path: Path, case: Case) -> LabelReader:
@@ -140,14 +147,9 @@ def open_segmentation(path: Path, case: Case) -> LabelReader:
     try:
         segmentation = highdicom.seg.segread(path)
         if planes and planes[0].position is None:  # a picture: the SEG names it instead of lying in its space
-            uid = load(planes[0].path, stop_before_pixels=True).SOPInstanceUID
-            affine = grid.affine
-            array = segmentation.get_pixels_by_source_instance(
-                [uid], combine_segments=True, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
-            )
+            array, affine = _by_reference(segmentation, planes, ignore_spatial_locations=True), grid.affine
         else:
-            volume = segmentation.get_volume(combine_segments=True)
-            affine, array = np.asarray(volume.affine, float), np.asarray(volume.array)
+            array, affine = _in_space(segmentation, planes, grid)
     except DAMAGED as error:
         msg = f"{path}: this DICOM file cannot be read as a label map ({brief(error)}); export the mask as NIfTI"
         raise SegcganError(msg) from error
@@ -160,3 +162,35 @@ def open_segmentation(path: Path, case: Case) -> LabelReader:
         return labels[window]
 
     return read
+
+
+def _in_space(segmentation: Any, planes: list[Plane], grid: Grid) -> tuple[Array, Array]:
+    """Return the labels and their affine by the positions of the frames.
+
+    Positions that are rounded in the source are rounded in the SEG: where they make no volume, or none on the grid,
+    the SEG is laid on the images it names.
+    """
+    try:
+        volume = segmentation.get_volume(combine_segments=True)
+        affine, array = np.asarray(volume.affine, float), np.asarray(volume.array)
+        grid.place(affine, (array.shape[0], array.shape[1], array.shape[2]), "")
+    except (*DAMAGED, SegcganError) as error:
+        try:
+            return _by_reference(segmentation, planes), grid.affine
+        except DAMAGED:  # it names other images, or more is wrong: the first reason is the true one
+            if not isinstance(error, SegcganError):
+                raise error from None
+    return array, affine
+
+
+def _by_reference(segmentation: Any, planes: list[Plane], **options: bool) -> Array:
+    """Return the labels (slice, row, column) of the images that the SEG names; LookupError if it names others."""
+    uids = [header.SOPInstanceUID for header in read_sources(planes, 1.0).headers]
+    options |= {"combine_segments": True, "assert_missing_frames_are_empty": True}
+    known = {uid for _, _, uid in segmentation.get_source_image_uids()}
+    if not uids or not known.intersection(uids):
+        raise LookupError("the SEG names other images")
+    if planes[0].frame is None:
+        return np.asarray(segmentation.get_pixels_by_source_instance(uids, **options))
+    frames = [(plane.frame or 0) + 1 for plane in planes]
+    return np.asarray(segmentation.get_pixels_by_source_frame(uids[0], frames, **options))

@@ -1,4 +1,4 @@
-"""The slices of a DICOM series: their headers, and how they are stacked into a volume."""
+"""The slices of a DICOM series: what their headers say."""
 
 import sqlite3
 import struct
@@ -12,7 +12,6 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from segcgan.case import Array
 from segcgan.errors import SegcganError
 
 # What pydicom, highdicom and the decoders raise on damaged files; seen by cutting and flipping bytes of real ones.
@@ -119,71 +118,6 @@ def _numbers(dataset: Dataset, name: str) -> tuple[float, ...] | None:
     if len(numbers) != _COUNTS.get(name, len(numbers)):
         raise ValueError(f"{name} has {len(numbers)} values, not {_COUNTS[name]}")
     return numbers
-
-
-def stack(planes: list[Plane], where: str) -> tuple[list[Plane], Array, str]:
-    """Sort slices by their position along the normal and lay them into one affine.
-
-    Returns:
-        the sorted slices, the affine (4, 4) from (slice, row, column) to LPS mm, and its unit ("mm", or "px" for
-        an image without any spacing).
-
-    Raises:
-        SegcganError: slices that coincide, are unevenly spaced, sheared (gantry tilt) or of unequal pixel size.
-    """
-    first = planes[0]
-    rows, columns = first.spacing if first.spacing else (1.0, 1.0)
-    unit = "mm" if first.spacing else "px"
-    if first.orientation is None or any(plane.position is None for plane in planes):
-        if len(planes) > 1:
-            raise SegcganError(f"{where}: {len(planes)} images without positions do not make a volume; split them")
-        affine = np.diag([columns, rows, first.thickness if first.spacing else 1.0, 1.0])
-        return planes, affine[:, [2, 1, 0, 3]], unit
-    across, down = np.array(first.orientation[:3]), np.array(first.orientation[3:])
-    normal = np.cross(across, down)
-    if not np.allclose([across @ across, down @ down, normal @ normal], 1, atol=1e-2):
-        cosines = [round(cosine, 4) for cosine in first.orientation]
-        msg = f"{where}: ImageOrientationPatient {cosines} is not two perpendicular unit vectors; repair it"
-        raise SegcganError(msg)
-    if any(not _alike(plane, first) for plane in planes):
-        raise SegcganError(f"{where}: slices differ in orientation or PixelSpacing; keep one acquisition")
-    planes = sorted(planes, key=lambda plane: float(np.dot(plane.position or (0, 0, 0), normal)))
-    positions = np.array([plane.position for plane in planes])
-    step = normal * first.thickness
-    if len(planes) > 1:
-        step = _step(planes, positions, normal, where)
-    affine = np.eye(4)
-    affine[:3] = np.stack([step, down * rows, across * columns, positions[0]], axis=1)
-    return planes, affine, unit
-
-
-def _alike(one: Plane, other: Plane) -> bool:
-    same_size = np.allclose(one.spacing or 1, other.spacing or 1, rtol=1e-3)
-    return same_size and np.allclose(one.orientation or 0, other.orientation or 0, atol=1e-3)
-
-
-def _step(planes: list[Plane], positions: Array, normal: Array, where: str) -> Array:
-    gaps = np.diff(positions @ normal)
-    usual = float(np.median(gaps))
-    for index, gap in enumerate(gaps):
-        pair = f"{_label(planes[index])} and {_label(planes[index + 1])}"
-        if gap < 1e-3:
-            msg = f"{where}: {pair} lie at the same position; keep one acquisition per series"
-            raise SegcganError(msg)
-        if abs(gap - usual) > max(0.01 * usual, 0.1):
-            gaps_told = f"the gap between {pair} is {gap:.2f} mm where {usual:.2f} mm is usual"
-            raise SegcganError(f"{where}: {gaps_told}; add the missing slices or resample")
-    step = (positions[-1] - positions[0]) / (len(planes) - 1)
-    tilt = float(np.linalg.norm(np.cross(step, normal)) / np.linalg.norm(step))
-    if tilt > 1e-2:
-        angle = np.degrees(np.arcsin(min(tilt, 1)))
-        msg = f"{where}: the slices are stacked {angle:.1f}° off their normal (gantry tilt); resample them"
-        raise SegcganError(msg)
-    return step
-
-
-def _label(plane: Plane) -> str:
-    return plane.path.name if plane.frame is None else f"frame {plane.frame + 1}"
 
 
 def brief(error: BaseException) -> str:

@@ -34,6 +34,7 @@ _RASTERS = (  # how files begin that GDAL reads beside TIFF
 _HDF = (b"\x89HDF\r\n\x1a\n", b"\x0e\x03\x13\x01")
 _CONVERTED = {".bmp", ".dem", ".dt2", ".ecw", ".flt", ".gif", ".hgt", ".sid", ".webp"}  # rasters, but not read here
 _NETCDF = {".nc", ".nc4", ".cdf"}
+_RESULTS = "holds results of a BIDS data set, not images; give that folder itself as input to predict what is in it"
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,14 @@ class Source:
         path: the file, or the folder of a DICOM series.
         format: "dicom", "nifti", "geotiff" (any raster read through GDAL) or "png" (which includes JPEG).
         files: the files of a DICOM series.
+        notes: what is doubtful about it, each half a sentence; for its row.
     """
 
     name: str
     path: Path
     format: str
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     """Find the cases in a folder and all below it, through links as well, by content and not by extension, sorted.
 
     Hidden files and folders are passed over (among them are half-written files of a killed run), and so are text,
-    vector and sidecar files; anything else that is no image is returned with the reason.
+    vector and sidecar files; anything else that is no image is returned with the reason, as is the folder
+    ``derivatives`` of a BIDS data set, which holds masks.
 
     Args:
         folder: a folder, or a single file.
@@ -107,8 +111,11 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     passed = {path.resolve() for path in without} - {root.resolve(), *root.resolve().parents}
     if folder.is_dir():
         files = sorted(path for path in files_below(folder, unread.append) if _may_be_case(path, root, passed))
+    results = _derivatives(files, root)
+    files = [path for path in files if results.isdisjoint(path.parents)]
     sources: list[Source] = []
     rejected = [_unreadable(Path(error.filename), error) for error in unread]
+    rejected += [Rejected(path, f"{path} {_RESULTS}") for path in results]
     perhaps_dicom: list[Path] = []
     for path in files:
         try:
@@ -137,6 +144,17 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
         rejected += [Rejected(path, _unknown(path)) for path in rest]
     ordered = sorted(sources, key=lambda source: (source.path, source.name))
     return _unique(ordered, root), sorted(rejected, key=lambda item: item.path)
+
+
+def _derivatives(files: list[Path], root: Path) -> set[Path]:
+    """Return the folders ``derivatives`` that lie in a BIDS data set, as its description or its subjects show."""
+    named = {parent for path in files for parent in path.parents if parent.name == "derivatives"}
+    below = {folder for folder in named if folder != root and root in folder.parents}
+    return {
+        folder
+        for folder in below
+        if (folder.parent / "dataset_description.json").is_file() or any(folder.parent.glob("sub-*/"))
+    }
 
 
 def _no_raster(path: Path) -> str:
@@ -179,17 +197,30 @@ def _unreadable(path: Path, error: OSError) -> Rejected:
 
 def stem_of(path: Path) -> str:
     """Return the name of a file without its extension, of a folder its whole name."""
-    stem = path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
-    return path.name if path.is_dir() else stem
+    if path.name.lower().endswith(".nii.gz"):
+        return path.name[: -len(".nii.gz")]
+    whole = path.is_dir() or path.suffix[1:].isdigit()  # the end of a UID or a number is no extension
+    return path.name if whole else path.stem
+
+
+def extension(source: Source) -> str:
+    """Return what kind of file a source is, as a part of a name: ``tif``, ``nii_gz``, or the format of a series."""
+    name = source.path.name.lower()
+    tail = "nii_gz" if name.endswith(".nii.gz") else source.path.suffix.lower().lstrip(".")
+    return tail if tail and len(source.files) < 2 else source.format
 
 
 def _unique(sources: list[Source], root: Path) -> list[Source]:
-    """Lengthen names that collide (also on file systems blind to case): by folders, then format, then a number."""
+    """Lengthen names that collide (also on file systems blind to case): by folders, extension, sum of the path.
+
+    Names do not depend on the order of files, so that one more file does not rename the outputs of others.
+    """
     names = [source.name for source in sources]
+    paths = [(source.files or (source.path,))[0].relative_to(root).as_posix() for source in sources]
     longer: list[Callable[[int], str]] = [
         lambda i: "_".join([*sources[i].path.relative_to(root).parent.parts, sources[i].name]),
-        lambda i: f"{names[i]}_{sources[i].format}",
-        lambda i: f"{names[i]}_{i}",
+        lambda i: f"{names[i]}_{extension(sources[i])}",
+        lambda i: f"{names[i]}_{zlib.crc32(paths[i].encode()):08x}",
     ]
     for lengthen in longer:
         counts = Counter(name.casefold() for name in names)

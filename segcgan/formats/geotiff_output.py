@@ -14,9 +14,9 @@ from rasterio.windows import Window as Part
 from segcgan.case import IGNORE, Array, Case, LabelReader, Window
 from segcgan.classes import ClassSpec
 from segcgan.colours import NODATA, class_colours
-from segcgan.errors import SegcganError
+from segcgan.errors import not_written
 from segcgan.formats.legend import write_legend
-from segcgan.formats.raster import CERTAIN, GDAL_ERRORS, reason, without_georeference_warning
+from segcgan.formats.raster import CERTAIN, GDAL_ERRORS, without_georeference_warning
 from segcgan.formats.staging import staging
 
 BLOCK = 512
@@ -95,13 +95,19 @@ def _write(
                     if strip.start > 0:
                         values = read((slice(0, 1), strip, slice(0, width)))
                     out.write(values[:, 0], window=Part(0, strip.start, width, strip.stop - strip.start))
+            _check(file)
             if complete is not None:
                 complete(file)
     except GDAL_ERRORS as error:
-        raise SegcganError(
-            f"{path} cannot be written ({reason(error)}); check free space and permissions"
-        ) from error
+        raise not_written(path, error) from error
     return [path]
+
+
+def _check(path: Path) -> None:
+    """Read a file that was just written: what GDAL cannot write when it closes a file, it does not report."""
+    with without_georeference_warning(), rasterio.open(path) as written:
+        for _, part in written.block_windows(1):
+            written.read(window=part)
 
 
 def _placed(case: Case) -> dict[str, Any]:

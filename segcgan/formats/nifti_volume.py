@@ -1,9 +1,11 @@
 """The array of a NIfTI file, read window by window."""
 
+import gzip
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -17,6 +19,7 @@ from segcgan.formats.grid import Grid
 _DAMAGED = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError,
             ArithmeticError, MemoryError, zlib.error)  # fmt: skip
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI worlds are RAS; ours are LPS
+_NO_SLOPE = "scl_slope is 0, so the values are taken as stored, as the NIfTI standard says"
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -30,6 +33,7 @@ class Volume:
     channels: int
     slope: float
     intercept: float
+    notes: tuple[str, ...] = ()  # what is doubtful about it, each half a sentence
 
     def read(self, window: Window) -> Array:
         """Return values (C, d, h, w) of a window in stored axes; the stored dtype, or float64 where scaled."""
@@ -46,19 +50,40 @@ class Volume:
 @lru_cache(maxsize=4)
 def _stored(path: Path, stamp: tuple[int, int]) -> Array:
     """Return unscaled voxels (channels..., z, y, x): a memory map, or for a compressed file the array itself."""
-    values = np.asanyarray(nibabel.load(path).dataobj.get_unscaled()).T
+    values = np.asanyarray(load(path).dataobj.get_unscaled()).T
     if values.dtype.names:  # RGB triples
         values = np.stack([values[name] for name in values.dtype.names])
     return values
 
 
+def load(path: Path) -> Any:
+    """Open a file as nibabel does, which goes by the name: a gzip called .nii, and the reverse, is opened as it is."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    if packed == path.name.lower().endswith(".gz"):
+        return nibabel.load(path)
+    stream = gzip.open(path) if packed else path.open("rb")  # noqa: SIM115 the image reads from it later
+    size = stream.read(4)
+    stream.seek(0)
+    second = nibabel.Nifti2Header.sizeof_hdr in (int.from_bytes(size, order) for order in ("little", "big"))
+    return (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_stream(stream)
+
+
+def _unscaled(image: Any) -> bool:
+    """Tell whether a file says that voxels are not scaled; nibabel forgets the number it read."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    return "scl_slope" in header and float(header["scl_slope"]) == 0
+
+
 def open_volume(path: Path) -> tuple[Volume, Array]:
     """Read a header: the volume, and the LPS affine (4, 4) of its (slice, row, column)."""
     try:
-        image = nibabel.load(path)
+        image = load(path)
         dtype, shape, ras = image.get_data_dtype(), image.shape, np.asarray(image.affine, float)
         slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
         unit = image.header.get_xyzt_units()[0] if hasattr(image.header, "get_xyzt_units") else "mm"
+        notes = (_NO_SLOPE,) if _unscaled(image) else ()
         status = path.stat()
     except _DAMAGED as error:
         msg = f"{path}: not a readable NIfTI file ({_told(error)}); copy or export it again"
@@ -72,7 +97,7 @@ def open_volume(path: Path) -> tuple[Volume, Array]:
     affine = TO_RAS @ ras[:, [2, 1, 0, 3]]
     affine[:3] *= _MILLIMETRES.get(unit, 1.0)
     stamp = (status.st_mtime_ns, status.st_size)
-    return Volume(path, stamp, stored, int(np.prod(extra, dtype=int)), slope, intercept), affine
+    return Volume(path, stamp, stored, int(np.prod(extra, dtype=int)), slope, intercept, notes), affine
 
 
 def _told(error: BaseException) -> str:

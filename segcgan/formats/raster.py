@@ -25,6 +25,8 @@ from rasterio.windows import Window as Part
 from segcgan.case import IGNORE, Array, Window
 from segcgan.errors import SegcganError
 
+CACHE = "256"  # MB of blocks that GDAL keeps; its own choice, a twentieth of the memory, is beside what we keep
+os.environ.setdefault("GDAL_CACHEMAX", CACHE)  # read when the first block is; the user's own setting counts
 CERTAIN = 254  # the byte that stands for probability 1
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)  # rasterio lets some of GDAL's own errors through
 

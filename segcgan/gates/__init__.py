@@ -1,6 +1,6 @@
 """Gates: decide, without a reference, whether the refined or the coarse mask is kept."""
 
 from segcgan.gates.agreement import AgreementGate
-from segcgan.gates.base import Gate, Unit
+from segcgan.gates.base import Gate, GateExample
 
-__all__ = ["AgreementGate", "Gate", "Unit"]
+__all__ = ["AgreementGate", "Gate", "GateExample"]

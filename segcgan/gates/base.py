@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -10,25 +11,36 @@ from segcgan.case import Array
 
 
 @dataclass(frozen=True)
-class Unit:
+class GateExample:
     """One validation case as a gate is fitted on it.
 
     Args:
+        case: its name.
+        group: patient or scene; the case itself if there is none. Cases of one group are not independent.
         evidence: what :meth:`Gate.evidence` gave for the whole case.
-        gain: refined minus coarse, in the score that is to be improved.
-        change: refined minus coarse IoU, for counting harm.
+        harmed: pixels that the refined mask makes wrong, see :func:`segcgan.metrics.harm.count_harm`.
+        reference: foreground pixels of the reference.
+        gain: refined minus coarse, in the score that is to be improved; NaN where there is none.
     """
 
+    case: str
+    group: str
     evidence: Array
+    harmed: int
+    reference: int
     gain: float
-    change: float
 
 
 class Gate(nn.Module, ABC):
     """Decides per case from evidence that adds up over parts, so a case need never be in memory as a whole.
 
-    Fitted thresholds are buffers: they travel with the weights.
+    Fitted thresholds are buffers: they travel with the weights. ``facts`` are the numbers behind the sentence of
+    :meth:`fit`, for ``run.json``; empty before, and for a gate that has none.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts: dict[str, Any] = {}
 
     @abstractmethod
     def evidence(self, coarse: Array, refined: Array, valid: Array) -> Array:
@@ -39,5 +51,5 @@ class Gate(nn.Module, ABC):
         """Return whether the refined mask is kept, and why in half a sentence."""
 
     @abstractmethod
-    def fit(self, units: Sequence[Unit]) -> str:
+    def fit(self, examples: Sequence[GateExample]) -> str:
         """Fit thresholds on validation cases and return a sentence on what came out."""

@@ -107,7 +107,7 @@ class SegmentedCoarse:
             for z, y, x in self._todo.popleft():
                 h, w = self._plan.size
                 context = self._chain.sampling.context
-                raw = self._case.read(planes(z, slice(y, y + h), slice(x, x + w), context))
+                raw = self._case.read_input(planes(z, slice(y, y + h), slice(x, x + w), context))
                 if raw[1][:, context].any():
                     image, valid = network_input(*raw, self._chain.normalisation, self._chain.sampling.patch)
                     inputs.append(((z, y, x), image, valid))

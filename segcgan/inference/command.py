@@ -13,8 +13,9 @@ from rich.progress import Progress
 from segcgan.chain import Chain
 from segcgan.data.labels import label_values
 from segcgan.errors import SegcganError
-from segcgan.inference.folder import Prediction, Wish, predict_folder
+from segcgan.inference.folder import Wish, predict_folder
 from segcgan.inference.foreign import ForeignMasks
+from segcgan.inference.table import Prediction
 from segcgan.inference.windows import Windows
 from segcgan.runs import Run, load
 
@@ -42,6 +43,7 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
 
         def line(row: Prediction, number: int, count: int) -> None:
             said = f"{row.status}, {row.mask or 'no'} mask ({row.reason}) {row.seconds:.1f} s"
+            said += f"; note: {row.note}" if row.note else ""
             text = f"{number}/{count} {row.case}: {said}"
             if terminal:
                 bar.console.print(text, markup=False, highlight=False)
@@ -69,7 +71,8 @@ def _for_foreign(chain: Chain, run: Run) -> Chain:
     if chain.refiner is None:
         raise SegcganError(f"{run.folder} has no refiner; train one with plan.refiner_epochs above 0")
     warmth = {name: value for name, value in chain.temperatures.items() if name != "coarse"}  # that of its own masks
-    return replace(chain, segmenter=None, temperatures=warmth)
+    thresholds = {name: values for name, values in chain.thresholds.items() if name != "coarse"}
+    return replace(chain, segmenter=None, temperatures=warmth, thresholds=thresholds)
 
 
 def device(name: str) -> str:

@@ -19,6 +19,7 @@ from segcgan.inference.coarse import CoarseSource, GivenCoarse, SegmentedCoarse
 from segcgan.inference.draws import Draws, shares
 from segcgan.inference.store import Store
 from segcgan.inference.windows import Plan, Windows, batches, make_plan
+from segcgan.metrics.decision import decide
 from segcgan.noise import case_key
 
 Progress = Callable[[int, int], None]  # strips done, strips in all
@@ -159,7 +160,7 @@ def _strip(
     whole = (window[0], window[1], window[2])
     valid = case.read(whole)[1][0]
     coarse = source.read(whole)
-    labels, encoded = _encode(coarse, valid, chain.temperatures.get("coarse", 1.0))
+    labels, encoded = _encode(coarse, valid, chain, "coarse")
     layers = {"coarse": labels, "p_coarse": encoded}
     if chain.refiner is None:
         return layers | shares(draws.certain(coarse), valid)
@@ -169,8 +170,7 @@ def _strip(
         canvas.place(tiles, {name: values.numpy() for name, values in draws(collate(items)).items()})
     found = canvas.finish(valid)
     layers |= {SEAM: found.pop(SEAM)} if SEAM in found else {}
-    warmth = chain.temperatures.get("refined", 1.0)
-    layers["refined"], layers["p_refined"] = _encode(found.pop("probability"), valid, warmth)
+    layers["refined"], layers["p_refined"] = _encode(found.pop("probability"), valid, chain, "refined")
     return layers | shares(found, valid)
 
 
@@ -193,7 +193,7 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
     rows, columns = slice(y - top, y - top + plan.tile[0]), slice(x - left, x - left + plan.tile[1])
     inner, border = plan.network_core, plan.network_halo
     size = (inner[0] + 2 * border, inner[1] + 2 * border)
-    raw = case.read(planes(z, rows, columns, chain.sampling.context))
+    raw = case.read_input(planes(z, rows, columns, chain.sampling.context))
     image, valid = network_input(*raw, chain.normalisation, size)
     coarse = torch.from_numpy(source.read((slice(z, z + 1), rows, columns))[:, 0])
     if tuple(coarse.shape[1:]) != size:
@@ -211,10 +211,14 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
     )
 
 
-def _encode(probability: Array, valid: Array, temperature: float) -> tuple[Array, Array]:
+def _encode(probability: Array, valid: Array, chain: Chain, variant: str) -> tuple[Array, Array]:
     """Return class indices (d, h, w) and probabilities (K, d, h, w), both uint8 with 255 where invalid."""
-    labels = np.where(valid, probability.argmax(0), IGNORE).astype(np.uint8)
+    labels = probability.argmax(0)
+    temperature = chain.temperatures.get(variant, 1.0)
     if temperature != 1:
         probability = probability ** (1 / temperature)
         probability /= np.maximum(probability.sum(0), 1e-12)
+    if variant in chain.thresholds:  # of the probability as it is written
+        labels = decide(probability, chain.thresholds[variant])
+    labels = np.where(valid, labels, IGNORE).astype(np.uint8)
     return labels, np.where(valid, np.rint(probability * 254), 255).astype(np.uint8)

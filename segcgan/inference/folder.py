@@ -1,29 +1,31 @@
 """Prediction for a folder: every case found gets a row in predictions.csv, whatever became of it."""
 
-import csv
 import hashlib
 import json
 import logging
-import re
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.chain import Chain
-from segcgan.errors import SegcganError
+from segcgan.claim import claimed
+from segcgan.data.profile import Profile
+from segcgan.errors import NotWrittenError, SegcganError
 from segcgan.formats import files_of, open_case
-from segcgan.formats.folders import Source, discover
+from segcgan.formats.folders import Rejected, Source, discover
+from segcgan.formats.staging import sweep
+from segcgan.inference.blank import blank
 from segcgan.inference.engine import Progress, predict_case
 from segcgan.inference.foreign import ForeignMasks
 from segcgan.inference.outputs import write_outputs
-from segcgan.inference.store import DiskStore
+from segcgan.inference.store import DiskStore, sweep_strips
+from segcgan.inference.table import Prediction, Table
 from segcgan.inference.windows import Windows
 
-TABLE = "predictions.csv"
 log = logging.getLogger("segcgan")
 
 
@@ -46,26 +48,6 @@ class Wish:
     uncertainty: bool = False
 
 
-@dataclass
-class Prediction:
-    """One row of predictions.csv.
-
-    ``status`` is ok, failed or skipped (no image); ``mask`` says which mask was kept and ``reason`` why; ``seam`` how
-    much windows of a refiner of unbounded reach disagree (:attr:`segcgan.inference.engine.Outcome.seam`).
-    """
-
-    case: str
-    path: str
-    status: str
-    coarse: str = ""  # file of the coarse mask, where it is not the segmenter's
-    mask: str = ""
-    reason: str = ""
-    seconds: float = 0.0
-    seam: str = ""  # empty where there is none
-    files: str = ""
-    tag: str = ""  # of image, weights and settings
-
-
 def predict_folder(
     source: Path,
     output: Path,
@@ -81,7 +63,8 @@ def predict_folder(
 
     Cases already done by the same weights and settings are kept; a case interrupted in the middle goes on there. An
     output folder inside the source is passed over, so masks are never taken for images; of a source laid out as for
-    training, ``images`` beside ``masks``, only the images are predicted.
+    training, ``images`` beside ``masks``, only the images are predicted. The output folder is claimed: a second
+    process is refused. It may hold the masks of other inputs, whose rows are kept.
 
     Args:
         source: folder or file.
@@ -97,11 +80,40 @@ def predict_folder(
         All rows.
 
     Raises:
-        SegcganError: nothing readable was found, the output folder is the source, or images lie among the masks.
+        SegcganError: nothing readable was found, the output folder is the source, images lie among the masks, another
+            process is at work in the output folder, or a mask there of another image would be replaced.
     """
     if all((source / name).is_dir() for name in ("images", "masks")):
         source = source / "images"
         log.info("predicting the images in %s", source)
+    sources, rejected = _find(source, output, coarse)
+    output.mkdir(parents=True, exist_ok=True)
+    rows = [Prediction("", str(item.path.absolute()), "skipped", reason=item.reason) for item in rejected]
+    with claimed(output / ".predicting", "written to") as claim:
+        sweep(output)
+        table = Table(output)
+        work = _Work(output, chain, settings, wish, coarse, progress)
+        sources = table.settle(sources, source, work.tag, wish.overwrite)
+        names: dict[str, set[str]] = {}
+        for found in sources:
+            names.setdefault(str(found.path.absolute()), set()).add(found.name)
+        sweep_strips(output, names)
+        if coarse is not None:
+            coarse.refuse_shared(sources)
+        for number, found in enumerate(sources, start=1):
+            claim.check()
+            row = work.predict(found, table.old(found))
+            rows.append(row)
+            table.write(rows, sources[number:])
+            if report is not None:
+                report(row, number, len(sources))
+    return rows
+
+
+def _find(source: Path, output: Path, coarse: ForeignMasks | None) -> tuple[list[Source], list[Rejected]]:
+    """Find the images, having refused folders that must not be the same."""
+    if output.exists() and not output.is_dir():
+        raise SegcganError(f"{output} is a file, and masks go into a folder; give another output")
     if output.resolve() == source.resolve():
         raise SegcganError(f"output and input are the same folder {source}; give another output")
     if coarse is not None and output.resolve() == coarse.folder.resolve():
@@ -112,45 +124,54 @@ def predict_folder(
     if not sources:
         why = f" ({rejected[0].reason})" if rejected else ""
         raise SegcganError(f"{source} holds no image segcgan reads{why}; give DICOM, NIfTI, GeoTIFF, PNG or JPEG")
-    if coarse is not None:
-        coarse.refuse_shared(sources)
-    output.mkdir(parents=True, exist_ok=True)
-    before = {} if wish.overwrite else {row.case: row for row in read_table(output / TABLE)}
-    rows = [Prediction("", str(item.path), "skipped", reason=item.reason) for item in rejected]
-    for number, found in enumerate(sources, start=1):
-        row = _predict(found, output, chain, settings, wish, before.get(found.name), coarse, progress)
-        rows.append(row)
-        pending = [before[other.name] for other in sources[number:] if other.name in before]
-        write_table(output / TABLE, [*rows, *pending])
-        if report is not None:
-            report(row, number, len(sources))
-    return rows
+    return sources, rejected
 
 
-def _predict(
-    found: Source,
-    output: Path,
-    chain: Chain,
-    settings: dict[str, Any],
-    wish: Wish,
-    old: Prediction | None,
-    coarse: ForeignMasks | None,
-    progress: Progress | None,
-) -> Prediction:
-    begin = time.perf_counter()
-    row = Prediction(found.name, str(found.path), "failed")
-    try:
-        row.tag = _tag(found, chain, wish, coarse)
-        if old is not None and _still_good(old, row.tag, output):
-            return replace(old, reason=old.reason.removesuffix(" (done before)") + " (done before)")
-        case = prepare(open_case(found, settings.get("orientation", "canonical")), settings)
+@dataclass(frozen=True)
+class _Work:
+    """What stays the same from case to case; see :func:`predict_folder`."""
+
+    output: Path
+    chain: Chain
+    settings: dict[str, Any]
+    wish: Wish
+    coarse: ForeignMasks | None
+    progress: Progress | None
+
+    def predict(self, found: Source, old: Prediction | None) -> Prediction:
+        """Predict one case; whatever is odd about it is told in its row."""
+        begin = time.perf_counter()
+        row = Prediction(found.name, str(found.path.absolute()), "failed")
+        strips = self.output / f".{found.name}.strips"
+        try:
+            row.tag = self.tag(found)
+            if old is not None and not self.wish.overwrite and old.is_done(row.tag, self.output):
+                shutil.rmtree(strips, ignore_errors=True)  # of a process that was killed before it removed them
+                reason = old.reason.removesuffix(" (done before)") + " (done before)"
+                return replace(old, path=row.path, reason=reason)
+            store = DiskStore(strips, f"{row.tag} in strips of {self.wish.windows.strip}", found.path)
+            self._write(found, store, row)
+            store.close()
+        except Exception as error:  # whatever is odd about one case, the others go on
+            log.debug("%s", found.path, exc_info=True)
+            row.reason = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, SegcganError) and not isinstance(error, NotWrittenError):
+                shutil.rmtree(strips, ignore_errors=True)  # where the disk is at fault, the next call goes on
+            return row
+        row.status, row.seconds = "ok", round(time.perf_counter() - begin, 2)
+        return row
+
+    def _write(self, found: Source, store: DiskStore, row: Prediction) -> None:
+        """Predict one case, write its masks and complete its row."""
+        case = prepare(open_case(found, self.settings.get("orientation", "canonical")), self.settings)
         case.name = found.name
-        if coarse is not None:
-            mask = coarse.find(found)
+        case.notes += blank(case)
+        case.notes += self._profile().differences(case)
+        chain, wish = self.chain, self.wish
+        if self.coarse is not None:
+            mask = self.coarse.find(found)
             row.coarse = str(mask)
-            coarse.attach(case, mask, chain.classes)
-        store = DiskStore(output / f".{found.name}.strips", f"{row.tag} in strips of {wish.windows.strip}")
-        extra = ("uncertainty",) if wish.uncertainty else ()
+            self.coarse.attach(case, mask, chain.classes)
         outcome = predict_case(
             case,
             chain,
@@ -158,21 +179,31 @@ def _predict(
             windows=wish.windows,
             samples=wish.samples,
             seed=wish.seed,
-            extra=extra,
-            progress=progress,
+            extra=("uncertainty",) if wish.uncertainty else (),
+            progress=self.progress,
         )
-        files = write_outputs(outcome, output, chain.classes, chain.refiner is not None, wish.uncertainty)
+        files = write_outputs(outcome, self.output, chain.classes, chain.refiner is not None, wish.uncertainty)
+        row.files = ";".join(path.name for path in files)
+        row.mask, row.reason = "refined" if outcome.accepted else "coarse", outcome.reason
+        row.note = "; ".join(case.notes)
         seam = outcome.seam  # reads every strip
         row.seam = "" if seam != seam else f"{seam:.2g}"
-        store.close()
-    except Exception as error:  # whatever is odd about one case, the others go on
-        log.debug("%s", found.path, exc_info=True)
-        row.reason = " ".join(str(error).split()) or type(error).__name__
-        return row
-    row.status, row.mask = "ok", "refined" if outcome.accepted else "coarse"
-    row.reason, row.seconds = outcome.reason, round(time.perf_counter() - begin, 2)
-    row.files = ";".join(path.name for path in files)
-    return row
+
+    def _profile(self) -> Profile:
+        """What training images were like; of runs of older versions the range of the normalisation is known."""
+        stored = self.settings.get("profile")
+        return Profile(**stored) if stored else Profile.of_range(self.chain.normalisation)
+
+    def tag(self, found: Source) -> str:
+        """Return what tells whether the masks of a case are those of this image, these weights and settings."""
+        files, wish = files_of(found), self.wish
+        more: list[Any] = [self.chain.gate is not None]
+        if self.coarse is not None:
+            files += self.coarse.files(found)
+            more.append(self.coarse.labels)
+        states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        told = [self.chain.tag, wish.samples, wish.seed, wish.windows.overlap, wish.uncertainty, states, *more]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def prepare(case: Case, settings: dict[str, Any]) -> Case:
@@ -184,37 +215,3 @@ def prepare(case: Case, settings: dict[str, Any]) -> Case:
         z, y, x = spacing
         case.geometry = replace(case.geometry, spacing=(z, y, x), unit=settings.get("unit", "mm"))
     return case
-
-
-def read_table(path: Path) -> list[Prediction]:
-    """Read predictions.csv; a missing or foreign file has no rows."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        lines = list(csv.DictReader(stream))
-    names = {item.name for item in fields(Prediction)}
-    return [Prediction(**line | {"seconds": float(line["seconds"] or 0)}) for line in lines if set(line) == names]  # type: ignore[arg-type]
-
-
-def write_table(path: Path, rows: list[Prediction]) -> None:
-    """Write predictions.csv atomically."""
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.DictWriter(stream, [item.name for item in fields(Prediction)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
-def _tag(found: Source, chain: Chain, wish: Wish, coarse: ForeignMasks | None) -> str:
-    files = files_of(found)
-    more: list[Any] = [chain.gate is not None]
-    if coarse is not None:
-        files += coarse.files(found)
-        more.append(coarse.labels)
-    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    content = json.dumps([chain.tag, wish.samples, wish.seed, wish.windows.overlap, wish.uncertainty, states, *more])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _still_good(row: Prediction, tag: str, output: Path) -> bool:
-    names = re.split(f";(?={re.escape(row.case)}_)", row.files)  # a name may hold a semicolon
-    return row.status == "ok" and row.tag == tag and all((output / name).is_file() for name in names)

@@ -22,18 +22,28 @@ def write_outputs(
 
     Returns:
         The files.
+
+    Raises:
+        SegcganError: one cannot be written; those before it are removed.
     """
 
     def layer(name: str) -> "_Layer":
         return _Layer(outcome, name)
 
     case, stem = outcome.case, outcome.case.name
-    files = write_mask(folder, f"{stem}_mask", case, layer("chosen"), classes)
-    if refined:
-        files += write_mask(folder, f"{stem}_mask_coarse", case, layer("coarse"), classes)
-    files += write_probability(folder, f"{stem}_probability", case, layer("p_chosen"))
-    if uncertainty:
-        files += write_probability(folder, f"{stem}_uncertainty", case, layer("uncertainty"))
+    files: list[Path] = []
+    try:
+        files += write_mask(folder, f"{stem}_mask", case, layer("chosen"), classes)
+        if refined:
+            files += write_mask(folder, f"{stem}_mask_coarse", case, layer("coarse"), classes)
+        files += write_probability(folder, f"{stem}_probability", case, layer("p_chosen"))
+        if uncertainty:
+            files += write_probability(folder, f"{stem}_uncertainty", case, layer("uncertainty"))
+    except BaseException:
+        for path in files:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)  # the legend of a GeoTIFF
+        raise
     return files
 
 

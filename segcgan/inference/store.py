@@ -10,6 +10,9 @@ import numpy as np
 
 from segcgan.atomic import replacing, write_text
 from segcgan.case import Array
+from segcgan.errors import not_written
+
+NOTE = "tag.json"
 
 
 class Store(Protocol):
@@ -52,15 +55,18 @@ class DiskStore:
     Args:
         folder: hidden working folder of the case.
         tag: identifies what is being computed.
+        origin: of the image; when it is gone, :func:`sweep_strips` removes the folder.
     """
 
-    def __init__(self, folder: Path, tag: str) -> None:
+    def __init__(self, folder: Path, tag: str, origin: Path | None = None) -> None:
         self.folder = folder
-        note = folder / "tag.json"
-        if folder.exists() and (not note.exists() or json.loads(note.read_text()) != tag):
+        if folder.exists() and _note(folder).get("tag") != tag:
             shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(note, json.dumps(tag))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise not_written(folder, error) from error
+        write_text(folder / NOTE, json.dumps({"tag": tag, "origin": str(origin.absolute() if origin else "")}))
         self._last: tuple[int, dict[str, Array]] | None = None
 
     def has(self, index: int) -> bool:
@@ -86,3 +92,26 @@ class DiskStore:
 
     def _path(self, index: int) -> Path:
         return self.folder / f"strip_{index:06d}.npz"
+
+
+def sweep_strips(output: Path, names: dict[str, set[str]]) -> None:
+    """Remove strips that no prediction will go on with; those of unfinished ones stay.
+
+    Args:
+        output: folder of the outputs.
+        names: of the cases found now, by the path of their image.
+    """
+    for folder in output.glob(".*.strips"):
+        origin = _note(folder).get("origin")
+        name = folder.name.removeprefix(".").removesuffix(".strips")
+        gone = not (origin and Path(origin).exists())
+        if folder.is_dir() and (gone or name not in names.get(origin or "", {name})):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _note(folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

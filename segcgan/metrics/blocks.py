@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from segcgan.case import Array
-from segcgan.metrics.comparison import RESAMPLES, Difference, interval
+from segcgan.metrics.comparison import Difference
+from segcgan.metrics.empty import RIGHTLY_EMPTY
 from segcgan.metrics.nearest import band
 from segcgan.metrics.pair import band_width
+from segcgan.metrics.statistics import RESAMPLES, interval
 
 SIDE = 64  # pixels
 COUNTS = ("both", "sizes", "band_both", "band_either")
@@ -75,7 +77,11 @@ def _sums(layer: Array) -> Array:
 
 
 def block_differences(
-    first: Sequence[Sequence[Block]], second: Sequence[Sequence[Block]], variants: Sequence[str], seed: int = 0
+    first: Sequence[Sequence[Block]],
+    second: Sequence[Sequence[Block]],
+    variants: Sequence[str],
+    seed: int = 0,
+    empty: float = RIGHTLY_EMPTY,
 ) -> list[Difference]:
     """Compare Dice, IoU and Boundary IoU, pooled over all pixels, with blocks resampled (a ratio of sums each time).
 
@@ -84,6 +90,7 @@ def block_differences(
         second: of B.
         variants: the masks of A and of B.
         seed: of the resampling.
+        empty: score of a class that neither the reference nor the mask shows, of what is drawn; NaN leaves it out.
 
     Returns:
         a difference per score, whose ``groups`` are blocks; nothing where one side has no blocks.
@@ -107,13 +114,13 @@ def block_differences(
                 table[place, run, of[part.class_name]] = [getattr(part, name) for name in COUNTS]
         counts.append(table)
     cases = len({case for case, *_ in places})
-    centre = [_scores(table.sum(0)[None]) for table in counts]
-    drawn = _resampled(counts, np.random.default_rng(seed)) if len(places) > 1 else None
+    centre = [_scores(table.sum(0)[None], empty) for table in counts]
+    drawn = _resampled(counts, np.random.default_rng(seed), empty) if len(places) > 1 else None
     found = []
     for index, score in enumerate(("dice", "iou", "boundary_iou")):
         a, b = _paired(centre[0][index], centre[1][index])
         low = high = p = float("nan")
-        if drawn is not None and len(drawn[index]):  # none are drawn where the two sides share no class
+        if drawn is not None and len(drawn[index]):  # none are drawn where the two sides share no class with a score
             low, high, p = interval(drawn[index], len(places))
         found.append(
             Difference(score, float(a[0]), float(b[0]), float(b[0] - a[0]), low, high, p, p, cases, len(places))
@@ -121,24 +128,24 @@ def block_differences(
     return found
 
 
-def _resampled(counts: list[Array], rng: np.random.Generator) -> list[Array]:
+def _resampled(counts: list[Array], rng: np.random.Generator, empty: float) -> list[Array]:
     """Differences (3 scores) × (resamples,), blocks drawn with replacement and the same ones for both sides."""
     size, found = len(counts[0]), []
     for _ in range(0, RESAMPLES, _AT_ONCE):
         weights = rng.multinomial(size, np.full(size, 1 / size), size=_AT_ONCE).astype(float)
-        sides = [_scores(np.tensordot(weights, table, 1)) for table in counts]
+        sides = [_scores(np.tensordot(weights, table, 1), empty) for table in counts]
         pairs = [_paired(a, b) for a, b in zip(*sides, strict=True)]
         found.append([b - a for a, b in pairs])
     return [np.concatenate(parts)[np.isfinite(np.concatenate(parts))] for parts in zip(*found, strict=True)]
 
 
-def _scores(sums: Array) -> list[Array]:
+def _scores(sums: Array, empty: float) -> list[Array]:
     """Dice, IoU and Boundary IoU (R, K), averaged over runs, from counts (R, runs, K, 4)."""
     both, sizes, band_both, band_either = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a class in neither mask has no score: NaN
+        warnings.simplefilter("ignore", RuntimeWarning)  # where empty masks have no score
         ratios = 2 * both / sizes, both / (sizes - both), band_both / band_either
-        return [np.nanmean(ratio, axis=1) for ratio in ratios]
+        return [np.nanmean(np.where(sizes > 0, ratio, empty), axis=1) for ratio in ratios]
 
 
 def _paired(a: Array, b: Array) -> tuple[Array, Array]:

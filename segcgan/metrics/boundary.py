@@ -6,8 +6,9 @@ holds for every score here: one slice, invalid pixels, empty masks.
 """
 
 from segcgan.case import Array
+from segcgan.metrics.empty import RIGHTLY_EMPTY, Status
 from segcgan.metrics.nearest import Spacing
-from segcgan.metrics.pair import Combine, Convention, MaskPair, Status, Surface, band_width, status
+from segcgan.metrics.pair import Combine, Convention, MaskPair, Surface, band_width, status
 
 __all__ = ["Convention", "MaskPair", "Spacing", "Status", "band_width", "status"]
 
@@ -33,7 +34,7 @@ def conventions(convention: Convention | None = None) -> dict[str, str]:
     hd95 = f"95th percentile ({step}) of the distances of both directions, pooled (MedPy, panoptica), of {surface}"
     if convention.combine == "max":
         hd95 = f"larger of the two directed 95th percentiles ({step}) of the distances of {surface}"
-    if convention == Convention():
+    if (convention.surface, convention.combine) == ("voxels", "max"):
         hd95 = HD95_CONVENTION
     return {
         "HD95": hd95,
@@ -42,7 +43,15 @@ def conventions(convention: Convention | None = None) -> dict[str, str]:
         "Boundary F": "harmonic mean of the shares of the predicted and of the reference surface no further than "
         f"the tolerance from the other one (Csurka 2013), of {surface}",
         "Boundary IoU": BOUNDARY_IOU_CONVENTION,
+        "Rightly empty masks": _empty_convention(convention.empty),
     }
+
+
+def _empty_convention(empty: float) -> str:
+    overlap = f"score {empty:g} in Dice, IoU, Boundary IoU, NSD, boundary F and clDice"
+    if empty != empty:
+        overlap = "are left out of Dice, IoU, Boundary IoU, NSD, boundary F and clDice"
+    return f"{overlap}, and have no HD95 and no ASSD; a missed or an invented object scores 0"
 
 
 def hausdorff(
@@ -57,7 +66,7 @@ def hausdorff(
     """Return the Hausdorff distance (or a percentile of it) of two binary masks (H, W) or (D, H, W).
 
     Returns:
-        Distance in the unit of ``spacing``; 0 when both masks are empty, the diagonal of the image when one is.
+        Distance in the unit of ``spacing``; NaN when both masks are empty, the diagonal of the image when one is.
 
     Raises:
         SegcganError: as of ``MaskPair`` and its ``hausdorff``.
@@ -83,7 +92,7 @@ def assd(
     """Return the average symmetric surface distance: pooled over both surfaces, see ``MaskPair.assd``.
 
     Returns:
-        Distance in the unit of ``spacing``; 0 when both masks are empty, the diagonal of the image when one is.
+        Distance in the unit of ``spacing``; NaN when both masks are empty, the diagonal of the image when one is.
     """
     return MaskPair(reference, prediction, spacing, Convention(surface), valid).assd()
 
@@ -94,7 +103,7 @@ def masd(
     """Return the mean average surface distance: mean of the two directed means, see ``MaskPair.masd``.
 
     Returns:
-        Distance in the unit of ``spacing``; 0 when both masks are empty, the diagonal of the image when one is.
+        Distance in the unit of ``spacing``; NaN when both masks are empty, the diagonal of the image when one is.
     """
     return MaskPair(reference, prediction, spacing, Convention(surface), valid).masd()
 
@@ -106,13 +115,14 @@ def nsd(
     tolerance: float,
     surface: Surface = "voxels",
     valid: Array | None = None,
+    empty: float = RIGHTLY_EMPTY,
 ) -> float:
     """Return the normalised surface distance at a tolerance (surface Dice), see ``MaskPair.nsd``.
 
     Returns:
-        0 to 1; NaN when both masks are empty, 0 when one is.
+        0 to 1; ``empty`` when both masks are empty, 0 when one is; NaN when no pixel is valid.
     """
-    return MaskPair(reference, prediction, spacing, Convention(surface), valid).nsd(tolerance)
+    return MaskPair(reference, prediction, spacing, Convention(surface, empty=empty), valid).nsd(tolerance)
 
 
 def boundary_f(
@@ -122,17 +132,23 @@ def boundary_f(
     tolerance: float,
     surface: Surface = "voxels",
     valid: Array | None = None,
+    empty: float = RIGHTLY_EMPTY,
 ) -> float:
     """Return the F score of the boundary at a tolerance, see ``MaskPair.boundary_f``.
 
     Returns:
-        0 to 1; NaN when both masks are empty, 0 when one is.
+        0 to 1; ``empty`` when both masks are empty, 0 when one is; NaN when no pixel is valid.
     """
-    return MaskPair(reference, prediction, spacing, Convention(surface), valid).boundary_f(tolerance)
+    return MaskPair(reference, prediction, spacing, Convention(surface, empty=empty), valid).boundary_f(tolerance)
 
 
 def boundary_iou(
-    reference: Array, prediction: Array, spacing: Spacing, distance: float, valid: Array | None = None
+    reference: Array,
+    prediction: Array,
+    spacing: Spacing,
+    distance: float,
+    valid: Array | None = None,
+    empty: float = RIGHTLY_EMPTY,
 ) -> float:
     """Return the IoU of the inner boundary bands of two binary masks (Cheng et al. 2021, arXiv:2103.16562).
 
@@ -146,14 +162,15 @@ def boundary_iou(
         spacing: size of a pixel along each axis.
         distance: width of the band in the unit of ``spacing``.
         valid: bool, same shape; None when all pixels are.
+        empty: the score of two empty masks.
 
     Returns:
-        0 to 1; NaN when both masks are empty, 0 when one is.
+        0 to 1; ``empty`` when both masks are empty, 0 when one is; NaN when no pixel is valid.
 
     Raises:
         SegcganError: shapes or number of axes do not match, or spacing or distance are not positive.
     """
-    return MaskPair(reference, prediction, spacing, None, valid).boundary_iou(distance)
+    return MaskPair(reference, prediction, spacing, Convention(empty=empty), valid).boundary_iou(distance)
 
 
 def surface_distances(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segcgan.case import Array
+from segcgan.metrics.empty import RIGHTLY_EMPTY
 
 HARM = 0.02  # a case or an object is harmed when its IoU falls by more than this
 CONVENTION = (
@@ -82,7 +83,7 @@ def score_objects(
 
 @dataclass(frozen=True)
 class Detection:
-    """Precision, recall and panoptic quality over any number of cases; NaN without any object."""
+    """Precision, recall and panoptic quality over any number of cases; 1 where there is rightly no object."""
 
     precision: float
     recall: float
@@ -91,9 +92,16 @@ class Detection:
     pq: float  # sq × f1; 0 when there are objects and nothing was found
 
 
-def detection(objects: Iterable[Object]) -> Detection:
-    """Count objects of one variant; precision is NaN when nothing was predicted, recall when there is nothing."""
+def detection(objects: Iterable[Object], empty: float = RIGHTLY_EMPTY) -> Detection:
+    """Count objects of one variant; precision is NaN when nothing was predicted, recall when there is nothing.
+
+    Args:
+        objects: of any number of cases.
+        empty: every score where there is no object and none was predicted.
+    """
     found = list(objects)
+    if not found:
+        return Detection(*[empty] * 5)
     hits = [each.iou for each in found if each.kind == "reference" and each.iou > 0.5]
     missed = sum(each.kind == "reference" for each in found) - len(hits)
     invented = sum(each.kind == "invented" for each in found)

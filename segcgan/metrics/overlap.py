@@ -1,13 +1,14 @@
 """Overlap of two class-index masks, all of it read off one confusion matrix.
 
-A class that neither mask contains has no score: it is NaN, and averages leave it out (``np.nanmean``).
-A class that only one of the masks contains scores 0.
+A class that neither mask contains is rightly empty and scores 1, or what ``empty`` says; one that only one of the
+masks contains scores 0. Where no pixel was scored there is no score: NaN.
 """
 
 import numpy as np
 
 from segcgan.case import IGNORE, Array
 from segcgan.errors import SegcganError
+from segcgan.metrics.empty import RIGHTLY_EMPTY
 
 _CHUNK = 1 << 22  # pixels counted at once: bincount copies to 64-bit integers, a whole scene would not fit
 
@@ -64,16 +65,16 @@ def check_shapes(reference: Array, prediction: Array, valid: Array | None) -> No
             raise SegcganError(msg)
 
 
-def iou(counts: Array) -> Array:
-    """Return the intersection over union of each class, (K,) float64; NaN for a class in neither mask."""
+def iou(counts: Array, empty: float = RIGHTLY_EMPTY) -> Array:
+    """Return the intersection over union of each class, (K,) float64; ``empty`` for a class in neither mask."""
     hit, reference, prediction = _marginals(counts)
-    return _ratio(hit, reference + prediction - hit)
+    return _ratio(hit, reference + prediction - hit, empty if counts.any() else np.nan)
 
 
-def dice(counts: Array) -> Array:
-    """Return the Dice coefficient (F1) of each class, (K,) float64; NaN for a class in neither mask."""
+def dice(counts: Array, empty: float = RIGHTLY_EMPTY) -> Array:
+    """Return the Dice coefficient (F1) of each class, (K,) float64; ``empty`` for a class in neither mask."""
     hit, reference, prediction = _marginals(counts)
-    return _ratio(2 * hit, reference + prediction)
+    return _ratio(2 * hit, reference + prediction, empty if counts.any() else np.nan)
 
 
 def pixel_accuracy(counts: Array) -> float:
@@ -85,5 +86,5 @@ def _marginals(counts: Array) -> tuple[Array, Array, Array]:
     return np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
 
 
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+def _ratio(part: Array, whole: Array, otherwise: float = np.nan) -> Array:
+    return np.where(whole > 0, part / np.maximum(whole, 1), otherwise)

@@ -8,45 +8,55 @@ import numpy as np
 
 from segcgan.case import Array
 from segcgan.errors import SegcganError
+from segcgan.metrics.empty import RIGHTLY_EMPTY, Status, overlap_where_empty, said
 from segcgan.metrics.nearest import ROUNDING, Spacing, band, closest, shell
 from segcgan.metrics.overlap import check_shapes
 from segcgan.metrics.surfels import surfels
 
-Status = Literal["ok", "both_empty", "pred_empty", "ref_empty"]
 Surface = Literal["voxels", "surfels"]
 Combine = Literal["max", "pooled"]
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What a surface is made of, and how the two directions become one Hausdorff distance.
+    """What a surface is made of, how the two directions become one Hausdorff distance, and what an empty mask scores.
 
     Args:
         surface: ``"voxels"``: the mask minus its erosion by a cross, each counts the same (MONAI, MetricsReloaded,
             MedPy); ``"surfels"``: Nikolov's surface elements with their areas (DeepMind surface-distance).
         combine: ``"max"``: larger of the two directed percentiles (MONAI, MetricsReloaded, DeepMind);
             ``"pooled"``: percentile of both directions together (MedPy, panoptica).
+        empty: overlap-like scores of a mask that is rightly empty; NaN = none, so that means leave it out.
 
     Raises:
-        SegcganError: another word.
+        SegcganError: another word, or a score outside 0 to 1.
     """
 
     surface: Surface = "voxels"
     combine: Combine = "max"
+    empty: float = RIGHTLY_EMPTY
 
     def __post_init__(self) -> None:
         for name, options in (("surface", get_args(Surface)), ("combine", get_args(Combine))):
             value = getattr(self, name)
             if value not in options:
                 raise SegcganError(f"{value!r} is no convention of {name}; choose from {', '.join(options)}")
+        if self.empty < 0 or self.empty > 1:  # NaN is neither
+            msg = f"a rightly empty mask cannot score {self.empty:g}; give 0 to 1, or nan to leave it out of means"
+            raise SegcganError(msg)
 
     def __str__(self) -> str:
-        return f"{self.surface}, {self.combine}"
+        return f"{self.surface}, {self.combine}, {said(self.empty)}"
 
     @classmethod
     def parse(cls, text: str) -> "Convention":
-        """Return the convention that ``str`` wrote (the first of several joined by " / "); the usual one of no text."""
-        return cls(*text.split(" / ")[0].split(", ")) if text else cls()  # type: ignore[arg-type]
+        """Return the convention that ``str`` wrote (the first of several joined by " / "); the usual one of no text.
+
+        Text of older versions does not say what a rightly empty mask scores: ``settle`` gives it today's score.
+        """
+        surface, combine, *rest = (text or str(cls())).split(" / ")[0].split(", ")
+        empty = float(rest[0].rpartition(" ")[2]) if rest else RIGHTLY_EMPTY
+        return cls(surface, combine, empty)  # type: ignore[arg-type]
 
 
 class MaskPair:
@@ -56,9 +66,9 @@ class MaskPair:
     first, so the rim of a hole in the data becomes a boundary the two masks share. The edge of the image is a
     boundary too, as in all libraries this was compared with.
 
-    Where a mask is empty: overlap-like scores (Boundary IoU, NSD, boundary F) are NaN if both are and 0 if one is;
-    distances are 0 if both are and the diagonal of the image if one is (a missed organ must not drop out of the
-    mean).
+    Where a mask is empty: overlap-like scores (Boundary IoU, NSD, boundary F) are ``convention.empty`` if both are and
+    0 if one is; distances are NaN if both are (there is nothing to measure) and the diagonal of the image if one is (a
+    missed organ must not drop out of the mean). Where no pixel is valid there is no score: NaN.
 
     Args:
         reference: binary mask (H, W) or (D, H, W).
@@ -94,6 +104,7 @@ class MaskPair:
         box = _box(*masks)
         self.reference, self.prediction = masks[0][box], masks[1][box]
         self.status = status(self.reference, self.prediction)
+        self._nothing_valid = valid is not None and not valid.any()
 
     @cached_property
     def _elements(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -159,7 +170,7 @@ class MaskPair:
             SegcganError: a negative tolerance.
         """
         near, every = self._within(tolerance)
-        return self._missing_overlap if self.status != "ok" else sum(near) / sum(every)
+        return self.missing_overlap if self.status != "ok" else sum(near) / sum(every)
 
     def boundary_f(self, tolerance: float) -> float:
         """Return the F score of the boundary (Csurka et al. 2013): precision is the share of the predicted
@@ -170,7 +181,7 @@ class MaskPair:
         """
         near, every = self._within(tolerance)
         if self.status != "ok":
-            return self._missing_overlap
+            return self.missing_overlap
         recall, precision = (part / whole for part, whole in zip(near, every, strict=True))
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
@@ -182,7 +193,7 @@ class MaskPair:
         """
         width = band_width(self.spacing, distance)
         if self.status != "ok":
-            return self._missing_overlap
+            return self.missing_overlap
         first, second = (band(mask, self.spacing, width) for mask in (self.reference, self.prediction))
         return float(np.count_nonzero(first & second) / np.count_nonzero(first | second))
 
@@ -198,11 +209,12 @@ class MaskPair:
 
     @property
     def _missing_distance(self) -> float:
-        return 0.0 if self.status == "both_empty" else self.diagonal
+        return float("nan") if self.status == "both_empty" else self.diagonal
 
     @property
-    def _missing_overlap(self) -> float:
-        return float("nan") if self.status == "both_empty" else 0.0
+    def missing_overlap(self) -> float:
+        """What overlap-like scores are where at least one mask is empty."""
+        return overlap_where_empty("unscored" if self._nothing_valid else self.status, self.convention.empty)
 
 
 def status(reference: Array, prediction: Array) -> Status:

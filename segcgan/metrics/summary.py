@@ -8,32 +8,41 @@ import numpy as np
 
 from segcgan.case import Array
 from segcgan.metrics.calibration import Calibration
-from segcgan.metrics.cases import Row, unique
+from segcgan.metrics.cases import Row, settle, unique
+from segcgan.metrics.empty import RIGHTLY_EMPTY
 from segcgan.metrics.overlap import iou, pixel_accuracy
 
 Table = tuple[list[str], list[list[str]]]
 
 EMPTY = "–"
-CONVENTION = "HD95, ASSD, NSD, Boundary F: surface, percentile"
+CONVENTION = "HD95, ASSD, NSD, Boundary F: surface, percentile; overlap of rightly empty masks"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One variant over all cases. A mean of cases is over the classes of a case first, then over cases."""
+    """One variant over all cases. A mean of cases is over the classes of a case first, then over cases.
+
+    A mask that is rightly empty counts 1 in means of overlap-like scores, and has no distance; see ``settle``. Pooled
+    scores leave out a class that no mask and no reference of any case shows.
+    """
 
     miou: float  # pooled over all pixels of all cases, mean of all classes, the background counts
     foreground_iou: float  # pooled likewise, mean of the foreground classes
     class_iou: dict[str, float]  # pooled, per foreground class
-    dice: float  # mean of cases; a class in neither mask is left out
+    dice: float  # mean of cases, and so are the next ones
     iou: float
     boundary_iou: float
     nsd: float
     boundary_f: float
     cldice: float  # NaN when not measured
-    hd95_penalised: float  # all cases: 0 where both masks are empty, the image diagonal where one is
-    hd95_conditional: float  # only where neither mask is empty
+    hd95_median: float  # over case × class where both masks exist
+    hd95_conditional: float  # mean of cases, where both masks exist
+    hd95_penalised: float  # mean of cases, the image diagonal where one mask is empty
+    assd_median: float
     assd_penalised: float
     assd_conditional: float
+    invented: float  # share of empty references that got a mask, of case × class
+    missed: float  # share of references that show something and got no mask
     pixel_accuracy: float  # pooled
     cases: int
     scored: int  # cases with a Dice
@@ -52,7 +61,10 @@ class Summary:
 
 
 def summarise(
-    rows: Iterable[Row], confusions: dict[str, Array], calibrations: dict[str, Calibration] | None = None
+    rows: Iterable[Row],
+    confusions: dict[str, Array],
+    calibrations: dict[str, Calibration] | None = None,
+    empty: float = RIGHTLY_EMPTY,
 ) -> Summary:
     """Average rows over cases and read the pooled scores off the confusion matrices.
 
@@ -60,8 +72,9 @@ def summarise(
         rows: of any number of cases; a case that comes twice counts once.
         confusions: for each variant the sum over cases (K, K), see ``segcgan.metrics.cases.pool``.
         calibrations: likewise, of the variants that have probabilities; None when no variant has.
+        empty: what a mask that is rightly empty scores; NaN leaves it out.
     """
-    rows = unique(rows)
+    rows = settle(unique(rows), empty)
     variants = {
         variant: _scores([row for row in rows if row.variant == variant], counts, (calibrations or {}).get(variant))
         for variant, counts in confusions.items()
@@ -102,15 +115,19 @@ def table(summary: Summary) -> Table:
         line(f"NSD ↑ (within {band} {unit}, mean of cases)", lambda s: s.nsd),
         line(f"Boundary F ↑ (within {band} {unit}, mean of cases)", lambda s: s.boundary_f),
         *([line("clDice ↑ (mean of cases)", lambda s: s.cldice)] if any(s.cldice == s.cldice for s in every) else []),
-        line(f"HD95 ↓ ({unit}, one mask empty = image diagonal)", lambda s: s.hd95_penalised, 2),
-        line(f"HD95 ↓ ({unit}, where both masks exist)", lambda s: s.hd95_conditional, 2),
-        line(f"ASSD ↓ ({unit}, one mask empty = image diagonal)", lambda s: s.assd_penalised, 2),
-        line(f"ASSD ↓ ({unit}, where both masks exist)", lambda s: s.assd_conditional, 2),
+        line(f"HD95 ↓ ({unit}, median where both masks exist)", lambda s: s.hd95_median, 2),
+        line(f"ASSD ↓ ({unit}, median where both masks exist)", lambda s: s.assd_median, 2),
+        line("missed ↓ (share of references with a class that got no mask of it)", lambda s: s.missed),
+        line("invented ↓ (share of references without a class that got a mask of it)", lambda s: s.invented),
+        tally("masks: both / neither / only reference / only prediction", _statuses),
+        line(f"HD95 ↓ ({unit}, mean where both masks exist)", lambda s: s.hd95_conditional, 2),
+        line(f"HD95 ↓ ({unit}, mean, one mask empty = image diagonal)", lambda s: s.hd95_penalised, 2),
+        line(f"ASSD ↓ ({unit}, mean where both masks exist)", lambda s: s.assd_conditional, 2),
+        line(f"ASSD ↓ ({unit}, mean, one mask empty = image diagonal)", lambda s: s.assd_penalised, 2),
         tally(CONVENTION, lambda s: s.convention),
         *_calibration_lines(every, line),
         line("pixel accuracy ↑ (pooled)", lambda s: s.pixel_accuracy),
         tally("cases (of them with a Dice)", lambda s: f"{s.cases} ({s.scored})"),
-        tally("masks: both / neither / only reference / only prediction", _statuses),
     ]
     return header, lines
 
@@ -132,7 +149,7 @@ def _calibration_lines(every: list[Scores], line: Callable[..., list[str]]) -> l
 
 def case_table(rows: Iterable[Row]) -> Table:
     """Return header and lines of text, a line per case and class: Dice, Boundary IoU and HD95 of each variant."""
-    rows = unique(rows)
+    rows = settle(unique(rows))
     variants = list(dict.fromkeys(row.variant for row in rows))
     lines: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
@@ -149,8 +166,12 @@ def case_table(rows: Iterable[Row]) -> Table:
 
 
 def exemplars(rows: Iterable[Row], variant: str = "chosen") -> dict[str, str]:
-    """Return the cases with best, median and worst mean Dice: {"best": name, …}; of few cases fewer."""
-    means = _by_case([row for row in unique(rows) if row.variant == variant], lambda row: row.dice)
+    """Return the cases with best, median and worst mean Dice: {"best": name, …}; of few cases fewer.
+
+    Masks that are rightly empty are left out: they show nothing.
+    """
+    mine = [row for row in settle(unique(rows), float("nan")) if row.variant == variant]
+    means = _by_case(mine, lambda row: row.dice)
     ranked = sorted((name for name, mean in means.items() if mean == mean), key=lambda name: (-means[name], name))
     picks = {"best": ranked[:1], "median": ranked[1:-1][(len(ranked) - 2) // 2 :][:1], "worst": ranked[1:][-1:]}
     return {word: found[0] for word, found in picks.items() if found}
@@ -165,7 +186,7 @@ def number(value: float, digits: int, signed: bool = False) -> str:
 
 
 def _scores(rows: list[Row], counts: Array, calibration: Calibration | None) -> Scores:
-    overlap = iou(counts)
+    overlap = iou(counts, float("nan"))
     both = [row for row in rows if row.status == "ok"]
     dices = _by_case(rows, lambda row: row.dice)
     names = list(dict.fromkeys(row.class_name for row in rows))
@@ -179,10 +200,14 @@ def _scores(rows: list[Row], counts: Array, calibration: Calibration | None) -> 
         nsd=_mean(_by_case(rows, lambda row: row.nsd).values()),
         boundary_f=_mean(_by_case(rows, lambda row: row.boundary_f).values()),
         cldice=_mean(_by_case(rows, lambda row: row.cldice).values()),
+        hd95_median=_median([row.hd95_median for row in rows]),
         hd95_penalised=_mean(_by_case(rows, lambda row: row.hd95).values()),
         hd95_conditional=_mean(_by_case(both, lambda row: row.hd95).values()),
+        assd_median=_median([row.assd_median for row in rows]),
         assd_penalised=_mean(_by_case(rows, lambda row: row.assd).values()),
         assd_conditional=_mean(_by_case(both, lambda row: row.assd).values()),
+        invented=_mean([row.invented for row in rows]),
+        missed=_mean([row.missed for row in rows]),
         pixel_accuracy=pixel_accuracy(counts),
         cases=len(dices),
         scored=sum(value == value for value in dices.values()),
@@ -202,6 +227,11 @@ def _by_case(rows: list[Row], value: Callable[[Row], float]) -> dict[str, float]
 def _mean(values: Iterable[float]) -> float:
     known = [float(value) for value in values if value == value]
     return float(np.mean(known)) if known else float("nan")
+
+
+def _median(values: Iterable[float]) -> float:
+    known = [float(value) for value in values if value == value]
+    return float(np.median(known)) if known else float("nan")
 
 
 def _statuses(scores: Scores) -> str:

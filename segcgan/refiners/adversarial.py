@@ -17,11 +17,10 @@ from segcgan.refiners.ushape import (
     Correction,
     Decoder,
     Encoder,
-    PixelNorm,
+    beside_latents,
     coarse_logits,
     reach,
     refiner_input,
-    with_latents,
 )
 
 _MAPS = 4  # channels of the noise map at the coarsest resolution
@@ -43,13 +42,17 @@ class AdversarialRefiner(Refiner):
         classes: K.
         width: features at full resolution; doubled at each level.
         levels: resolutions; each halves the previous.
-        boundary_weight: of the Sobel term of the mean; for data with one right answer.
+        boundary_weight: of the Sobel term of the mean; windows with several raters have none.
         draws: samples per training step, at least 2.
         calibration: weight of KL(mean of samples ‖ coarse), nats per pixel; one-hot coarse masks are left out.
         energy: weight of the energy score of the samples; without it they collapse into one.
+
+    Attributes:
+        joint_norm: how runs of before format 2 compute: the noise is scaled together with the features.
     """
 
     stochastic = True
+    joint_norm = False
 
     def __init__(
         self,
@@ -71,7 +74,9 @@ class AdversarialRefiner(Refiner):
         self.calibration, self.energy = calibration, energy
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.decoder = Decoder(self.encoder.widths)
-        self.stir = nn.Sequential(PixelNorm(), nn.Conv2d(width + _MAPS + _CASE, width, 1), nn.SiLU(), Block(width))
+        self.stir = nn.Sequential(  # normalised before: the identity keeps the names of the weights
+            nn.Identity(), nn.Conv2d(width + _MAPS + _CASE, width, 1), nn.SiLU(), Block(width)
+        )
         self.head = Correction(width, classes)
         self.stride, self.reach = self.encoder.stride, reach(levels) + 2
 
@@ -82,7 +87,7 @@ class AdversarialRefiner(Refiner):
         p = torch.stack([logits.softmax(1) for logits in drawn])
         mean = p.mean(0).clamp_min(torch.finfo(torch.float32).tiny).log()
         terms = mask_terms(mean, batch, self.boundary_weight)
-        del terms["dice"]
+        terms.pop("dice", None)
         if self.calibration:
             terms["calibration"] = self.calibration * _divergence(mean, batch)
         if self.energy and batch.target is not None:
@@ -104,7 +109,7 @@ class AdversarialRefiner(Refiner):
         cells = tuple(n // self.stride for n in features.shape[2:])
         for noise in noises:
             maps = noise.normal("map", _MAPS, cells, self.stride)
-            stirred = self.stir(with_latents(features, maps, noise.per_case("case", _CASE)))
+            stirred = self.stir(beside_latents(features, maps, noise.per_case("case", _CASE), self.joint_norm))
             yield self.head(stirred, coarse)
 
 

@@ -18,11 +18,10 @@ from segcgan.refiners.ushape import (
     Correction,
     Decoder,
     Encoder,
-    PixelNorm,
+    beside_latents,
     coarse_logits,
     reach,
     refiner_input,
-    with_latents,
 )
 
 
@@ -59,7 +58,12 @@ class LatentRefiner(Refiner):
     prior p(z | image, coarse) and, in training, posterior q(z | image, coarse, reference) are Gaussians. A *style*, one
     vector per case with a standard normal prior, says what is open everywhere at once (how generously this rater
     draws). Neither needs to see a whole image, so the reach is finite and windows fit together. A further sample costs
-    three 1 x 1 convolutions. Cross entropy and KL are both nats of an image divided by its pixels.
+    three 1 x 1 convolutions.
+
+    All terms are nats of an image divided by its pixels, so at ``beta`` 1 cross entropy and KL are the negative ELBO.
+    With several raters they are the whole loss. Where there is one right answer, Dice and Sobel are added, as further
+    nats: Sobel is a mean over pixels as the cross entropy is; Dice is not, and ``dice`` says how many nats per pixel a
+    Dice loss of 1 is worth. At 1 it would be worth 9216 nats in a window of 96 x 96 pixels, and no latent too dear.
 
     Training sees posterior samples, prediction prior samples: where an image has one right answer, the posterior says
     where its boundary is, and without it the boundary blurs. ``hybrid`` therefore trains prior samples as well.
@@ -71,15 +75,21 @@ class LatentRefiner(Refiner):
         levels: resolutions; each halves the previous. The latent lives on the coarsest.
         latent: channels of the map, and numbers of the style.
         kl: see :class:`KL`.
-        boundary_weight: of the Sobel term.
-        hybrid: share of prior samples in the mask terms (Sohn et al., NeurIPS 2015); draws samples together, so 0 where
-            references disagree.
+        boundary_weight: of the Sobel term; windows with several raters have none.
+        hybrid: share of prior samples in the mask terms (Sohn et al., NeurIPS 2015); draws samples together, so windows
+            with several raters train posterior samples alone.
+        dice: nats per pixel of a Dice loss of 1. At the default, Dice and cross entropy pull alike at an object that
+            fills a fiftieth of the window; windows with several raters have none.
+
+    Attributes:
+        joint_norm: how runs of before format 2 compute: the latents are scaled together with the features.
     """
 
     stochastic = True
     steps: Tensor
     multiplier: Tensor
     excess: Tensor
+    joint_norm = False
 
     def __init__(
         self,
@@ -91,21 +101,23 @@ class LatentRefiner(Refiner):
         kl: KL | None = None,
         boundary_weight: float = 5.0,
         hybrid: float = 0.0,
+        dice: float = 0.02,
     ) -> None:
         super().__init__()
         if not 0 <= hybrid <= 1:
             raise SegcganError(f"refiner hybrid is {hybrid}; it must lie between 0 and 1")
         at_least("refiner ", 1, latent=latent, width=width, levels=levels)
-        at_least("refiner ", 0, boundary_weight=boundary_weight)
-        self.latent, self.kl, self.boundary_weight, self.hybrid = latent, kl or KL(), boundary_weight, hybrid
+        at_least("refiner ", 0, boundary_weight=boundary_weight, dice=dice)
+        self.latent, self.kl, self.hybrid = latent, kl or KL(), hybrid
+        self.boundary_weight, self.dice = boundary_weight, dice
         self.encoder = Encoder(channels + classes + 1, width, levels)
         self.posterior_encoder = Encoder(channels + 2 * classes + 1, width, levels)
         widths = self.encoder.widths
         self.prior, self.posterior = (nn.Conv2d(widths[-1], 2 * latent, 1) for _ in range(2))
         self.style = nn.Linear(widths[-1], 2 * latent)
         self.decoder = Decoder(widths)
-        self.fuse = nn.Sequential(
-            PixelNorm(), nn.Conv2d(width + 2 * latent, width, 1), nn.SiLU(), nn.Conv2d(width, width, 1), nn.SiLU()
+        self.fuse = nn.Sequential(  # normalised before: the identity keeps the names of the weights
+            nn.Identity(), nn.Conv2d(width + 2 * latent, width, 1), nn.SiLU(), nn.Conv2d(width, width, 1), nn.SiLU()
         )
         self.head = Correction(width, classes)
         self.stride = self.encoder.stride
@@ -121,20 +133,22 @@ class LatentRefiner(Refiner):
         size = tuple(prior.mean.shape[2:])
         z = posterior.sample(noise.normal("posterior", self.latent, size, self.stride))
         w = style.sample(noise.per_case("posterior style", self.latent))
-        terms = mask_terms(self._draw(features, z, w, coarse), batch, self.boundary_weight)
+        met = self._draw(features, z, w, coarse)
+        drawn = self._draw(features, *self._prior_sample(prior, noise), coarse)
         nats = kl_nats(posterior, prior, self._known(batch)) + kl_nats(style) * batch.scored.flatten(1).any(1)
         pixels = batch.scored.flatten(1).sum(1).clamp_min(1)
         used = active_units(posterior.mean) + active_units(style.mean)
         self.diagnostics = {"kl_nats": nats.detach().mean(), "active_units": used}
+        terms = self._mask_terms(met, batch)
         if self.kl.target_ce is not None:
             terms["ce"] = self._geco(terms["ce"], self.kl.target_ce)
-        terms["kl"] = self.kl.weight(int(self.steps)) * (nats / pixels).mean()
+        one_answer = torch.ones_like(nats) if batch.several is None else (~batch.several).float()
+        terms["kl"] = self.kl.weight(int(self.steps)) * ((1 - self.hybrid * one_answer) * nats / pixels).mean()
         self.steps += 1
-        drawn = self._draw(features, *self._prior_sample(prior, noise), coarse)
-        if self.hybrid:
-            terms = {name: (1 - self.hybrid) * value for name, value in terms.items()}
-            for name, value in mask_terms(drawn, batch, self.boundary_weight).items():
-                terms[name] = terms[name] + self.hybrid * value
+        if self.hybrid and one_answer.any():
+            mixed = torch.where(one_answer.view(-1, 1, 1, 1) > 0, drawn, met)
+            for name, value in self._mask_terms(mixed, batch).items():
+                terms[name] = (1 - self.hybrid) * terms[name] + self.hybrid * value
         return terms, drawn
 
     def refine(self, batch: Batch, noise: Noise) -> Tensor:
@@ -165,8 +179,14 @@ class LatentRefiner(Refiner):
         return Gaussian.of(self.posterior(levels[-1])), Gaussian.of(self.style(mean))
 
     def _draw(self, features: Tensor, z: Tensor, style: Tensor, coarse: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.fuse(with_latents(features, z, style)), coarse)
+        logits: Tensor = self.head(self.fuse(beside_latents(features, z, style, self.joint_norm)), coarse)
         return logits
+
+    def _mask_terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        terms = mask_terms(logits, batch, self.boundary_weight)
+        if "dice" in terms:
+            terms["dice"] = self.dice * terms["dice"]
+        return terms
 
     def _known(self, batch: Batch) -> Tensor:
         """(B, 1, h, w) bool: cells of the latent that cover a scored pixel; the others cost no nats."""

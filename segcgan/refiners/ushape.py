@@ -17,7 +17,12 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → the same shape."""
-        return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
+        return pixel_norm(x)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Return (B, C, H, W) with the feature vector of each pixel at a root mean square of 1."""
+    return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -137,3 +142,14 @@ def with_latents(features: Tensor, maps: Tensor, case: Tensor) -> Tensor:
     wide = F.interpolate(maps.to(features.dtype), scale_factor=scale, mode="bilinear")
     everywhere = case.to(features.dtype)[..., None, None].expand(*case.shape, *features.shape[2:])
     return torch.cat([features, wide, everywhere], 1)
+
+
+def beside_latents(features: Tensor, maps: Tensor, case: Tensor, joint: bool = False) -> Tensor:
+    """Normalise features, and join them with what is drawn at random; arguments as for :func:`with_latents`.
+
+    What is drawn has a scale already: normalised together with large features, it would shrink until no sample differs
+    from another. ``joint`` does that all the same, as runs of format 1 were trained.
+    """
+    if joint:
+        return pixel_norm(with_latents(features, maps, case))
+    return with_latents(pixel_norm(features), maps, case)

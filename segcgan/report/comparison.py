@@ -10,8 +10,9 @@ from segcgan.atomic import replacing, write_text
 from segcgan.errors import SegcganError
 from segcgan.metrics import comparison as paired
 from segcgan.metrics.blocks import SIDE, Block, block_differences
-from segcgan.metrics.cases import Row
+from segcgan.metrics.cases import Row, settle
 from segcgan.metrics.objects import HARM, Object
+from segcgan.metrics.pair import Convention
 from segcgan.metrics.records import read_records
 from segcgan.metrics.summary import Table, number
 from segcgan.report.forest import forest, scatter
@@ -22,14 +23,15 @@ def command(chosen: argparse.Namespace) -> tuple[Table, list[str]]:
     """Compare every pair asked for.
 
     Args:
-        chosen: pairs of comma-separated runs, split, variants, output folder.
+        chosen: pairs of comma-separated runs, split, variants, score of masks that are rightly empty, output folder.
 
     Returns:
         the table, and sentences to go with it.
 
     Raises:
-        SegcganError: a run without scores of the split, different cases, or scores measured differently.
+        SegcganError: a run without scores of the split, different cases, scores measured differently, or no score.
     """
+    Convention(empty=chosen.empty)  # refuses what is no score
     pairs = [(chosen.first, chosen.second), *(chosen.pair or [])]
     found = [_compare(a, b, chosen) for a, b in pairs]
     names = [one["name"] for one in found]
@@ -49,15 +51,16 @@ def command(chosen: argparse.Namespace) -> tuple[Table, list[str]]:
     with replacing(folder / "cases.png") as draft:
         draft.write_bytes(scatter({one["name"]: one["ious"] for one in found}))
     said = [sentence for one in found for sentence in one["sentences"]]
-    return _table(found), [*said, f"written: compare.json, compare.png and cases.png in {folder}"]
+    return _table(found), [*said, _rule(chosen.empty), f"written: compare.json, compare.png and cases.png in {folder}"]
 
 
 def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    sides = [_read(each, chosen.split) for each in (a, b)]
+    sides = [_read(each, chosen.split, chosen.empty) for each in (a, b)]
     wishes = zip(sides, (chosen.variant_a, chosen.variant_b), strict=True)
     variants = [_variant(side.rows[0], wish) for side, wish in wishes]
     first, second = (
-        paired.by_case(side.rows, variant, name) for side, variant, name in zip(sides, variants, (a, b), strict=True)
+        paired.by_case(side.rows, variant, name, chosen.empty)
+        for side, variant, name in zip(sides, variants, (a, b), strict=True)
     )
     paired.same_cases(first, second, a, b)
     reference, *others = [*sides[0].rows, *sides[1].rows]
@@ -72,7 +75,8 @@ def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
     sentences = [_said("cases", cases), *([_said("objects", objects)] if objects.units else [])]
     count = len({groups[case] for case, _ in first})
     if count == 1:
-        pooled = {each.score: each for each in block_differences(sides[0].blocks, sides[1].blocks, variants)}
+        parts = block_differences(sides[0].blocks, sides[1].blocks, variants, empty=chosen.empty)
+        pooled = {each.score: each for each in parts}
         found = [pooled.get(each.score, each) for each in found]
         sentences.append(_one_group(next((each.groups for each in pooled.values()), 0)))
     elif count < paired.FEW_GROUPS:
@@ -83,8 +87,14 @@ def _compare(a: str, b: str, chosen: argparse.Namespace) -> dict[str, Any]:
         if table == "objects" or count == 1:
             sentences.append(f"{path} is missing, so {table} are not compared; score that run again")
     return {"name": name, "a": a, "b": b, "split": chosen.split, "variants": variants,
-            "differences": found, "cases": asdict(cases), "objects": asdict(objects), "ious": ious,
+            "rightly empty": str(chosen.empty), "differences": found,
+            "cases": asdict(cases), "objects": asdict(objects), "ious": ious,
             "sentences": [f"{name}: {each}" for each in sentences]}  # fmt: skip
+
+
+def _rule(empty: float) -> str:
+    overlap = "have no score" if empty != empty else f"score {empty:g}"
+    return f"masks that are rightly empty {overlap} and have no distance; shares and medians are of case × class"
 
 
 def _variant(rows: list[Row], wish: str | None) -> str:
@@ -112,7 +122,7 @@ class _Side:
     missing: list[Path] = field(default_factory=list)  # tables that older versions did not write
 
 
-def _read(names: str, split: str) -> _Side:
+def _read(names: str, split: str, empty: float) -> _Side:
     side = _Side()
     for name in names.split(","):
         folder = Run.find(Path(name)).folder
@@ -120,7 +130,7 @@ def _read(names: str, split: str) -> _Side:
         if not path.is_file():
             verb = "test" if split == "test" else "validate"
             raise SegcganError(f"{folder} has no scores of the {split} split; make them with segcgan {verb}")
-        side.rows.append(read_records(path, Row))
+        side.rows.append(settle(read_records(path, Row), empty))
         objects, blocks = (folder / f"{table}_{split}.csv" for table in ("objects", "blocks"))
         side.missing += [each for each in (objects, blocks) if not each.is_file()]
         side.objects.append(read_records(objects, Object) if objects.is_file() else [])
@@ -142,7 +152,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
     lines = []
     for one in found:
         for each in one["differences"]:
-            digits = 2 if each.score in ("hd95", "assd") else 4
+            digits = 2 if each.score in paired.DISTANCES else 4
             span = f"{number(each.low, digits, signed=True)} … {number(each.high, digits, signed=True)}"
             cells = [paired.SCORES[each.score], number(each.first, digits), number(each.second, digits),
                      number(each.mean, digits, signed=True), span if each.low == each.low else "–",

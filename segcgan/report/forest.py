@@ -1,13 +1,13 @@
 """Pictures of a comparison: differences with their intervals, one line per score; and case against case."""
 
-from segcgan.metrics.comparison import SCORES, Difference
+from segcgan.metrics.comparison import DISTANCES, SCORES, SHARES, Difference
 from segcgan.metrics.objects import HARM
 from segcgan.report.figures import png
 from segcgan.report.panels import INK, PALETTE, PAPER
 
 
 def forest(found: dict[str, list[Difference]]) -> bytes:
-    """Draw differences of B − A, scores between 0 and 1 left and distances right; a PNG file.
+    """Draw differences of B − A: scores between 0 and 1, shares of missed and invented masks, distances; a PNG file.
 
     Args:
         found: {data set: its differences}.
@@ -15,12 +15,17 @@ def forest(found: dict[str, list[Difference]]) -> bytes:
     from matplotlib.figure import Figure
 
     lines = [(name, each) for name, several in found.items() for each in several]
-    sides = [[x for x in lines if (x[1].score in ("hd95", "assd")) == far] for far in (False, True)]
+    panels = {
+        "scores: right is better": [key for key in SCORES if key not in (*SHARES, *DISTANCES)],
+        "shares: left is better": SHARES,
+        "distances: left is better": DISTANCES,
+    }
+    sides = [[line for line in lines if line[1].score in keys] for keys in panels.values()]
     height = 0.9 + 0.32 * max(len(side) for side in sides)
-    figure = Figure(figsize=(10.5, height), facecolor=PAPER)
-    axes = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.2, right=0.98, wspace=0.55, top=1 - 0.4 / height, bottom=0.45 / height)
-    for axis, side, title in zip(axes, sides, ("scores: right is better", "distances: left is better"), strict=True):
+    figure = Figure(figsize=(17, height), facecolor=PAPER)
+    axes = figure.subplots(1, len(panels))
+    figure.subplots_adjust(left=0.13, right=0.99, wspace=0.75, top=1 - 0.4 / height, bottom=0.45 / height)
+    for axis, side, title in zip(axes, sides, panels, strict=True):
         axis.set_title(title, size=9, color=INK)
         axis.axvline(0, color=INK, linewidth=0.8)
         for place, (_, each) in enumerate(side):

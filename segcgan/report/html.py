@@ -1,6 +1,7 @@
 """The report of a run: one HTML file that holds everything, readable anywhere (no scripts, no links)."""
 
 import base64
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -52,15 +53,20 @@ def write_report(
         epochs=[(caption, _inline(picture)) for caption, picture in epochs or []],
         cases=cases,
         notes=[*LIMITS, *(notes or [])],
-        conventions=conventions(Convention.parse(_stated(table))),
+        conventions=conventions(_stated(table)),
         version=segcgan.__version__,
     )
     write_text(path, page)
 
 
-def _stated(table: Table) -> str:
-    """The convention of the boundary scores, as the table says it."""
-    return next((cells[0] for label, *cells in table[1] if label == CONVENTION and cells[0] != EMPTY), "")
+def _stated(table: Table) -> Convention:
+    """The convention of the scores, as the table says it; older versions left rightly empty masks out of means."""
+    start = CONVENTION.partition(";")[0]
+    found = [(label, cells[0]) for label, *cells in table[1] if label.startswith(start) and cells[0] != EMPTY]
+    if not found:
+        return Convention()
+    stated = Convention.parse(found[0][1])
+    return stated if found[0][0] == CONVENTION else replace(stated, empty=float("nan"))
 
 
 def _inline(picture: bytes) -> str:

@@ -13,6 +13,11 @@ from segcgan.report.strips import first_strips
 
 _CASES_SHOWN = 60
 _SHEETS_SHOWN = 4
+_GATE = (
+    "The gate promises something about groups (patients, scenes) like those of validation. Harm to a group: the pixels "
+    "that its accepted refined masks make wrong where the coarse mask was right, over the foreground of its reference, "
+    "at most 1; and 1 if the reference is empty and a pixel is added."
+)
 _WORDS = {"best": "Best case by mean Dice", "median": "Median case", "worst": "Worst case"}
 
 
@@ -33,6 +38,9 @@ def write_run_report(run: Path) -> Path:
         "refined masks kept": f"{scores['accepted']} of {scores['cases']}",
         "gate": facts.get("gate", "none"),
     }
+    promised = facts.get("gate_fit", {}).get("promised")  # not of older runs, nor of every gate
+    if promised:
+        shown["gate promises"] = promised if facts["gate_fit"]["open"] else "nothing, every coarse mask is kept"
     shown |= _stages(run, facts.get("bank", {}))
     shown["segcgan"] = f"{facts.get('version', '')}, torch {facts.get('torch', '')}"
     curve_files = sorted((run / "logs").glob("*/metrics.csv"), key=lambda path: path.stat().st_mtime)
@@ -44,6 +52,8 @@ def write_run_report(run: Path) -> Path:
         if split == "test"
         else ["Validation cases chose epochs and gate: the test split tells how well it does."]
     )
+    if promised:
+        notes.append(_GATE)
     if len(lines) > _CASES_SHOWN:
         notes.append(f"The first {_CASES_SHOWN} of {len(lines)} rows are shown; all are in cases_{split}.csv.")
     write_report(

@@ -4,5 +4,8 @@ from segcgan.segmenters.base import segmenter_loss
 from segcgan.segmenters.boundary import BoundarySegmenter
 from segcgan.segmenters.ensemble import Ensemble
 from segcgan.segmenters.latent import LatentSegmenter
+from segcgan.segmenters.unused import remove_modules, unused_modules, without
 
-__all__ = ["BoundarySegmenter", "Ensemble", "LatentSegmenter", "segmenter_loss"]
+__all__ = [
+    "BoundarySegmenter", "Ensemble", "LatentSegmenter", "remove_modules", "segmenter_loss", "unused_modules", "without"
+]  # fmt: skip

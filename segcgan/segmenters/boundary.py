@@ -69,8 +69,11 @@ class BoundarySegmenter(nn.Module):
         found = self.branch(features).float()
         if found.shape[2:] != edges.shape[1:]:
             found = F.interpolate(found, edges.shape[1:], mode="bilinear")
-        dice, ce = dice_loss(found, edges, known), cross_entropy(found, edges, known)
-        return terms | {"edge_dice": self.weight * dice, "edge_ce": self.weight * ce}, logits
+        terms["edge_ce"] = self.weight * cross_entropy(found, edges, known)
+        alone = batch.alone
+        if alone is not None:
+            terms["edge_dice"] = self.weight * dice_loss(found, edges, known & alone)
+        return terms, logits
 
     def _run(self, batch: Batch, noise: Noise) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         heads, tapped = list(_head(self.segmenter))[:1], []

@@ -7,22 +7,25 @@ from safetensors.torch import load_file
 from segcgan.atomic import replacing
 from segcgan.case import Case
 from segcgan.data.module import SegmentationData
+from segcgan.data.profile import Profile
 from segcgan.data.splits import check_splits
 from segcgan.errors import SegcganError
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.metrics.blocks import Block
-from segcgan.metrics.cases import Row, unique
+from segcgan.metrics.cases import Row, never_found, unique
 from segcgan.metrics.objects import Object
 from segcgan.metrics.records import write_records
 from segcgan.metrics.summary import Table, exemplars
 from segcgan.report.page import write_run_report
 from segcgan.report.strips import case_strip
 from segcgan.runs import Run, load, save_chain, write_json
+from segcgan.segmenters import without
 from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
 from segcgan.tasks.stage import StageCLI
 from segcgan.tasks.temperature import fit_temperatures
+from segcgan.tasks.thresholds import fit_thresholds
 
 
 def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
@@ -30,7 +33,7 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
     cli = StageCLI(args, "chain", run)
     cli.datamodule.share(opened)
     task = cli.model
-    task.segmenter.load_state_dict(load_file(run.weights("segmenter")))
+    task.segmenter.load_state_dict(without(load_file(run.weights("segmenter")), run.unused))
     if run.weights("refiner").exists() and task.refiner is not None:
         task.refiner.load_state_dict(load_file(run.weights("refiner")))
     else:
@@ -40,6 +43,7 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         task.temperatures = fit_temperatures(chain, spare, task.samples, cli.datamodule.seed)
         said = ", ".join(f"{name} {value:.2f}" for name, value in task.temperatures.items())
         log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said)
+    _choose_thresholds(cli, run)
     cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if cli.trainer.global_rank == 0:
         found = {row.class_name for row in task.board.rows if row.voxels_reference}
@@ -57,23 +61,31 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
                 name,
             )
     if task.gate is not None and task.refiner is not None:
-        said = task.gate.fit(list(task.board.units.values()))
+        said = task.gate.fit(list(task.board.examples.values()))
         log.info("gate: %s", said)
         if cli.trainer.global_rank == 0:
-            run.note(gate=said)
+            run.note(gate=said, gate_fit=task.gate.facts)
     if cli.trainer.global_rank == 0:
         images = cli.datamodule.images
         known = {name: getattr(images, name) for name in ("orientation", "spacing", "unit", "bands")}
-        save_chain(run, task.chain, cli.specs(), **known)
+        profile = Profile.fit(cli.datamodule.split("train"), cli.datamodule.sampling.spacing is not None)
+        save_chain(run, task.chain, cli.specs(), profile=profile and profile.facts(), **known)
         _merge_metrics(run)
         _publish(cli, run, "val")
         run.finish("chain", at=time.strftime("%Y-%m-%d %H:%M:%S"))
 
 
-def never_found(rows: list[Row]) -> list[tuple[str, str]]:
-    """Return (variant, class) of what references show in some case and masks in none: training collapsed."""
-    shown = {(row.variant, row.class_name) for row in rows if row.voxels_reference}
-    return sorted(shown - {(row.variant, row.class_name) for row in rows if row.voxels_prediction})
+def _choose_thresholds(cli: StageCLI, run: Run) -> None:
+    """Fit the decision thresholds on validation cases; say and note what came out."""
+    task = cli.model
+    chain = task.chain_for(cli.datamodule, str(cli.trainer.precision))
+    found = fit_thresholds(chain, cli.datamodule.split("val"), task.samples, cli.datamodule.seed)
+    words = {f"{variant} {name}": str(each) for variant, per in found.items() for name, each in per.items()}
+    for what, said in words.items():
+        log.info("threshold, %s: %s", what, said)
+    if cli.trainer.global_rank == 0:
+        run.note(thresholds=words)
+    task.thresholds = {variant: [each.value for each in per.values()] for variant, per in found.items()}
 
 
 def evaluate(args: list[str], run: Run, split: str) -> Table:
@@ -90,7 +102,7 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
     for name in ("segmenter", "refiner", "gate"):
         part = getattr(stored, name)
         setattr(task, name, part if part is None else part.to(task.device))
-    task.temperatures = stored.temperatures
+    task.temperatures, task.thresholds = stored.temperatures, stored.thresholds
     cli.datamodule.normalisation = stored.normalisation
     cli.datamodule.evaluated = split
     cli.datamodule.prepare_data()

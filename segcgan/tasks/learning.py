@@ -32,6 +32,7 @@ def optimizers(trained: nn.Module, adversary: Adversary | None, lr: float, steps
     own = [parameter for parameter in trained.parameters() if parameter.requires_grad]
     found: list[torch.optim.Optimizer] = [torch.optim.AdamW(own, lr=lr, weight_decay=_WEIGHT_DECAY)]
     if adversary is not None:
+        adversary.plan(steps)
         found.append(torch.optim.Adam(adversary.parameters(), lr=lr * adversary.lr_ratio, betas=_BETAS))
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in found]
     return found, [{"scheduler": schedule, "interval": "step"} for schedule in schedules]

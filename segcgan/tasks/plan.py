@@ -20,14 +20,14 @@ from segcgan.case import Case
 from segcgan.data.module import SegmentationData
 from segcgan.data.splits import check_splits, write_splits
 from segcgan.errors import SegcganError
-from segcgan.runs import Run
+from segcgan.runs import FORMAT, Run
 from segcgan.tasks.adoption import adopt
 from segcgan.tasks.banking import fill_bank
 from segcgan.tasks.console import log
 from segcgan.tasks.evaluation import conclude
 from segcgan.tasks.journal import join_metrics
 from segcgan.tasks.processes import await_run, launch, rank
-from segcgan.tasks.rehearsal import rehearse
+from segcgan.tasks.rehearsal import check_coarse, rehearse
 from segcgan.tasks.stage import VALIDATED, StageCLI
 from segcgan.tasks.tracking import closing
 
@@ -52,21 +52,37 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
         inherited = str(await_run(lambda: _unfinished(runs / config.stem, digest)).folder)
     first.datamodule.prepare_data()
     first.datamodule.setup()  # what is wrong with the data is said before a run folder exists
+    if first.model.refiner is not None:
+        check_coarse(first.schedule, first.datamodule)
     source = first.schedule.segmenter_from
     source = source and str(Run.find(Path(source)).folder.resolve())  # before "latest" points at the new run
-    if not inherited:
-        rehearse(first.model, first.datamodule)
-    run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem)
-    os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
-    if not inherited:
-        run.claim()
-    try:
+    unused = [] if inherited else _dry_run(first)
+    run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem, unused)
+    if inherited:
         _fit(args, run, first, source)
-    finally:
-        if not inherited:
+        return run
+    with run.claim():
+        os.environ["SEGCGAN_RUN"] = str(run.folder.resolve())
+        try:
+            _fit(args, run, first, source)
+        finally:
             del os.environ["SEGCGAN_RUN"]
-            run.release()
     return run
+
+
+def _dry_run(first: StageCLI) -> list[str]:
+    """Try everything on empty windows; return, and report, the parts of the segmenter that nothing needs."""
+    unused = rehearse(first.model, first.datamodule)
+    if unused:
+        before = sum(parameter.numel() for parameter in first.model.segmenter.parameters())
+        left_out = first.model.leave_out(unused)
+        log.info(
+            "segmenter: %.2f of %.2f M parameters take no part in its masks and are left out (%s)",
+            left_out / 1e6,
+            before / 1e6,
+            ", ".join(unused),
+        )
+    return unused
 
 
 def _check_limits(trainer: Any) -> None:
@@ -116,17 +132,28 @@ def _unfinished(base: Path, digest: str) -> Run | None:
     """Return the newest unfinished run of a command."""
     folders = sorted(base.iterdir(), reverse=True) if base.is_dir() else []
     found = (Run(folder) for folder in folders if not folder.is_symlink())
-    return next((run for run in found if run.facts.get("config") == digest and not run.finished("chain")), None)
+    same = (run for run in found if run.facts.get("config") == digest and not run.finished("chain"))
+    return next((run for run in same if _is_current(run)), None)
 
 
-def _choose_run(digest: str, base: Path) -> Run:
+def _is_current(run: Run) -> bool:
+    """Tell whether a run was begun by code that learns and computes as this does; others are left as they are."""
+    version = run.facts.get("format", 1)
+    if version != FORMAT and rank() == 0:
+        said = f"was begun with format {version} of runs, here it is {FORMAT}: not resumed"
+        log.warning("%s %s; plan.segmenter_from takes its segmenter over, if that is finished", run.folder, said)
+    return bool(version == FORMAT)
+
+
+def _choose_run(digest: str, base: Path, unused: list[str]) -> Run:
     """Return an unfinished run of the same command, or a new one."""
     if (run := _unfinished(base, digest)) is not None:
         log.info("resuming %s", run.folder)
     else:
         run = Run.create(base)
         log.info("new run %s", run.folder)
-        run.note(config=digest, name=base.name, version=segcgan.__version__, torch=str(torch.__version__))
+        versions = {"version": segcgan.__version__, "torch": str(torch.__version__), "format": FORMAT}
+        run.note(config=digest, name=base.name, unused=unused, **versions)
     if (mine := launch()) is not None:
         run.note(launch=mine)
     return run

@@ -10,14 +10,18 @@ from segcgan.batch import Batch
 from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
 from segcgan.noise import Noise
-from segcgan.segmenters import segmenter_loss
+from segcgan.segmenters import segmenter_loss, unused_modules
 from segcgan.tasks.segmentation import SegmentationTask
+from segcgan.tasks.stage import Schedule
 
 
-def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
+def rehearse(task: SegmentationTask, data: SegmentationData) -> list[str]:
     """Run segmenter, refiner and critic once on one or two empty windows of the size and channels of the data.
 
     Masks of training cases are all read in the first epoch, those of validation cases here.
+
+    Returns:
+        Parts of the segmenter that nothing needs.
 
     Raises:
         SegcganError: a part does not take such windows, or returns another number of classes; a mask holds values of
@@ -55,9 +59,32 @@ def rehearse(task: SegmentationTask, data: SegmentationData) -> None:
         adversary = task.adversary
         if adversary is not None:
             attempt("adversary.critic", lambda: adversary.rehearse(logits, batch))
+    unused = attempt("segmenter", lambda: unused_modules(task.segmenter, batch))
     for case in data.split("val"):
         for strip in case.strips():
             case.read_reference(strip)
+    return list(unused)
+
+
+def check_coarse(schedule: Schedule, data: SegmentationData) -> None:
+    """Refuse a share of corruptions that nothing else could fill up, before a run is made.
+
+    Args:
+        schedule: of a model with a refiner.
+        data: set up.
+
+    Raises:
+        SegcganError: ``data.corrupted`` is below 1 and there is no other coarse mask, or the refiner sees none of both.
+    """
+    share = data.corrupted
+    if share is None or schedule.refiner_epochs == 0:
+        return
+    if schedule.joint:
+        why = "but with plan.joint the segmenter draws all coarse masks"
+        raise SegcganError(f"data.corrupted is {share}, {why}; leave data.corrupted out")
+    if share < 1 and not schedule.folds and all(case.coarse is None for case in data.split("train")):
+        cure = "set plan.folds: 2 or more, name masks in a column coarse of the manifest, or leave data.corrupted out"
+        raise SegcganError(f"data.corrupted is {share}, but training cases have no other coarse masks; {cure}")
 
 
 def _same(part: str, logits: torch.Tensor, classes: int) -> None:

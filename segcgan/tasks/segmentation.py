@@ -21,7 +21,7 @@ from segcgan.noise import Noise
 from segcgan.priors import Prior
 from segcgan.refiners import Refiner
 from segcgan.regularisers import Regulariser
-from segcgan.segmenters import segmenter_loss
+from segcgan.segmenters import remove_modules, segmenter_loss
 from segcgan.tasks.learning import Warming, optimizers
 from segcgan.tasks.scoring import Scoreboard
 
@@ -84,11 +84,18 @@ class SegmentationTask(pl.LightningModule):
             self.average = AveragedModel(whole, avg_fn=Warming(average), use_buffers=True).requires_grad_(False)
         self.board = Scoreboard()
         self.temperatures: dict[str, float] = {}
+        self.thresholds: dict[str, list[float]] = {}
+
+    def leave_out(self, names: list[str]) -> int:
+        """Remove parts of the segmenter that nothing needs, from its moving average too; return how many parameters."""
+        if self.average is not None and "segmenter" in self.trained:
+            remove_modules(self.average.module["segmenter"], names)  # type: ignore[index]
+        return remove_modules(self.segmenter, names)
 
     @property
     def rival(self) -> Adversary | None:
-        """The adversary, in a stage that trains against it."""
-        return self.adversary if self.adversary is not None and self.adversary.trains in self.trained else None
+        """The adversary, in a stage that trains against it; with weight 0 none does."""
+        return self.adversary if self.adversary is not None and self.adversary.against(self.trained) else None
 
     def priors(self) -> dict[str, Prior]:
         """Return what the stage "prior" trains, by name: parts of the segmenter and of the regularisers."""
@@ -219,6 +226,7 @@ class SegmentationTask(pl.LightningModule):
             sampling=data.sampling,
             bf16="bf16" in precision,
             temperatures=self.temperatures,
+            thresholds=self.thresholds,
         )
 
     def on_validation_epoch_start(self) -> None:
@@ -239,7 +247,7 @@ class SegmentationTask(pl.LightningModule):
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores over all processes; ``val/score`` is the mean of IoU and Boundary IoU."""
+        """Log the scores over all processes; ``val/score`` see :meth:`Scoreboard.means`."""
         self.board.gather()
         refined = self.refiner is not None and self.stage in ("refiner", "joint", "chain")
         means = self.board.means("refined" if refined else "coarse")

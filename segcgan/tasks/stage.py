@@ -110,6 +110,7 @@ class StageCLI(LightningCLI):
         stages = self.schedule.stages(self.model.refiner is not None)
         self.datamodule.fold_count = sum(name.startswith("fold-") for name in stages)
         if run is not None:
+            self.model.leave_out(run.unused)
             self.datamodule.bank = run.folder / "bank"
             self._equip(stage, run)
         if self.model.adversary is not None:
@@ -141,15 +142,17 @@ class StageCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Fall back to fp32 where bf16 would be emulated; fetch pretrained weights only where training starts.
 
-        Several processes get a DDP that tolerates unused parameters: an encoder cut short by ``encoder_depth`` keeps
-        its last layers, and plain DDP waits for their gradients for ever.
+        Several processes get plain DDP for a segmenter alone, whose unused parts are left out, and else one that
+        tolerates parameters without a gradient: adversaries take turns, and a refiner of somebody's own may have some.
         """
-        trainer = self.config.trainer
+        trainer, model = self.config.trainer, self.config.model
         self._check_precision(str(trainer.precision or 32))
         check_installed(trainer.logger)
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
-            trainer.strategy = "ddp_find_unused_parameters_true"
+            alone = model.stage == "segmenter" or str(model.stage).startswith("fold-")
+            plain = alone and model.adversary is None and not model.regularisers
+            trainer.strategy = "ddp" if plain else "ddp_find_unused_parameters_true"
         if self.config.model.stage in ("refiner", "chain"):
             for arguments, name, _ in pretrained(self.config.model.segmenter):
                 arguments[name] = None
@@ -201,8 +204,6 @@ class StageCLI(LightningCLI):
         callbacks: list[Callback] = progress_callbacks()
         self.trainer.loggers = settle(self.trainer, run, stage, self._settings)
         if stage != "chain":
-            last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-            callbacks.append(last)
             keep_earlier_metrics(run.folder / "logs" / stage)
             self.trainer.loggers = [
                 CSVLogger(run.folder / "logs", name="", version=stage),
@@ -219,6 +220,9 @@ class StageCLI(LightningCLI):
             )
         else:
             ours += (EarlyStopping,)  # what never sees a score cannot stop by one
+        if stage != "chain":  # behind "best", or what is resumed would not know the score of its last epoch
+            last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+            callbacks.append(last)
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         kept = [c for c in present if not isinstance(c, ours)]
         self.trainer.callbacks = kept + callbacks  # type: ignore[attr-defined]

@@ -16,6 +16,8 @@ _PIXELS = 20_000  # taken from each case, at random: neighbours say much the sam
 def fit_temperatures(chain: Chain, cases: Sequence[Case], samples: int, seed: int) -> dict[str, float]:
     """Return the temperature of the coarse and of the refined probability (Guo et al., ICML 2017).
 
+    With several raters it is fitted to the votes of all.
+
     Args:
         chain: without temperatures.
         cases: of the split "calibrate", with references.
@@ -27,13 +29,15 @@ def fit_temperatures(chain: Chain, cases: Sequence[Case], samples: int, seed: in
     references = []
     for index, case in enumerate(cases):
         outcome = predict_case(case, chain, MemoryStore(), samples=samples, seed=seed)
-        reference = case.read_reference(case.whole).ravel()
+        votes = case.read_reference(case.whole)[None] if case.raters is None else case.read_raters(case.whole)
         stored = {name: outcome.read(f"p_{name}", case.whole).reshape(len(chain.classes), -1) for name in names}
-        known = np.flatnonzero((reference != IGNORE) & (stored["coarse"][0] != IGNORE))
+        votes = votes.reshape(len(votes), -1)
+        known = np.flatnonzero((votes != IGNORE).all(0) & (stored["coarse"][0] != IGNORE))
         taken = np.random.default_rng([seed, index]).permutation(known)[:_PIXELS]
-        references.append(reference[taken])
+        references.append(votes[:, taken].ravel())
         for name in names:
             p = stored[name][:, taken].T / LEVELS
-            found[name].append(np.log(np.maximum(p, 0.5 / LEVELS)))  # half a step for what was rounded to 0
+            logits = np.log(np.maximum(p, 0.5 / LEVELS))  # half a step for what was rounded to 0
+            found[name].append(np.tile(logits, (len(votes), 1)))
     truth = np.concatenate(references)
     return {name: fit_temperature(np.concatenate(values), truth) for name, values in found.items()}

@@ -61,6 +61,35 @@ def test_the_critic_starts_first_and_the_generator_after_the_warm_up():
     assert seen == [(False, False), (False, False), (True, False), (True, True)]
 
 
+@pytest.mark.parametrize(
+    ("steps", "warmup", "silent"),
+    [(3000, None, 300), (12_000, None, 1200), (60, None, 6), (5, None, 1), (3000, 50, 50), (60, 0, 0)],
+)
+def test_the_warm_up_is_a_tenth_of_the_training_unless_it_is_given(steps, warmup, silent):
+    adversary = make(warmup=warmup, start=7)
+    adversary.plan(steps)
+    adversary.steps.fill_(7 + silent - 1)
+    assert not adversary.plays()
+    adversary.count()
+    assert adversary.plays()
+
+
+def test_weight_0_trains_no_critic_and_asks_none(monkeypatch):
+    adversary, windows_ = make(warmup=0, weight=0.0, objective=Objective(r1=1.0, r2=1.0)), batch()
+    monkeypatch.setattr(adversary.critic, "forward", None)  # would fail if it were asked
+    logits = torch.randn(2, 2, 48, 48, requires_grad=True)
+    assert adversary.generator_terms(logits, windows_) == {}
+    assert adversary.critic_terms(logits.detach(), windows_) == {}
+    assert (adversary.plays(), adversary.learns(), adversary.against(["refiner"])) == (False, False, False)
+
+
+def test_features_are_matched_without_an_adversarial_term_too():
+    adversary, windows_ = make(warmup=0, weight=0.0, objective=Objective(feature_matching=0.5)), batch()
+    assert list(adversary.generator_terms(torch.randn(2, 2, 48, 48), windows_)) == ["matching"]
+    assert adversary.against(["segmenter", "refiner"])
+    assert not adversary.against(["segmenter"])
+
+
 def test_a_critic_far_ahead_pauses_and_is_still_watched():
     adversary, windows_ = make(warmup=0, cap=0.8), batch()
     adversary.ahead.fill_(0.9)

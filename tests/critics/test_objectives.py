@@ -71,6 +71,22 @@ def test_the_slope_of_a_linear_critic_is_its_weight():
     torch.testing.assert_close(slope, weight.square().sum().expand(3))
 
 
+def test_the_slope_is_that_of_a_patch_whatever_the_size_of_the_image():
+    """A critic of patches of 4 x 4 that do not overlap: each score has the slope of the weights, not a share of it."""
+    weight = torch.randn(1, 2, 4, 4)
+    for size in (4, 8, 32):
+        slope = squared_slope(lambda mask: F.conv2d(mask, weight, stride=4), torch.randn(3, 2, size, size))
+        torch.testing.assert_close(slope, weight.square().sum().expand(3))
+
+
+def test_patches_that_do_not_count_have_no_slope_and_dilute_none():
+    weight, count = torch.randn(1, 2, 4, 4), torch.zeros(3, 1, 8, 8)
+    count[:, :, 0, :2] = 1
+    slope = squared_slope(lambda mask: F.conv2d(mask, weight, stride=4), torch.randn(3, 2, 32, 32), count)
+    torch.testing.assert_close(slope, weight.square().sum().expand(3))
+    assert not squared_slope(lambda mask: F.conv2d(mask, weight, stride=4), torch.randn(3, 2, 32, 32), 0 * count).any()
+
+
 def test_penalties():
     weight = torch.randn(1, 2, 4, 4)
     square = weight.square().sum()

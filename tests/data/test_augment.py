@@ -131,6 +131,22 @@ def test_elastic_is_the_displacement_in_pixels():
     assert displacement.std() == pytest.approx(3, rel=0.25)
 
 
+def test_shift_is_the_largest_displacement_in_pixels():
+    still = {"flip": False, "rotate": 0, "scale": 0, "brightness": 0, "contrast": 0, "noise": 0}
+    image, target = np.zeros((1, 40, 40), np.float32), np.zeros((40, 40), np.uint8)
+    target[20, 20] = 1
+    places = []
+    for seed in range(200):
+        augment = Augment(**still, shift=6)
+        _, valid, moved, _ = augment(np.random.default_rng(seed), image, np.ones((1, 40, 40), bool), target, None)
+        places.append(np.argwhere(moved == 1)[0] - 20)
+        down = int(places[-1][0])
+        assert not valid[0, : max(down, 0)].any()
+        assert (moved[: max(down, 0)] == IGNORE).all()
+    assert np.abs(places).max(0).tolist() == [6, 6]
+    assert np.abs(np.mean(places, 0)).max() < 1
+
+
 def test_flip_and_rotate90_give_all_eight_symmetries():
     image = np.arange(9, dtype=np.float32).reshape(1, 3, 3)
     augment = Augment(rotate90=True, rotate=0, scale=0, brightness=0, contrast=0, noise=0)

@@ -69,6 +69,60 @@ def test_boundary_is_the_displacement_in_pixels():
     assert moved.std() == pytest.approx(3 * np.sqrt(4 / 3), rel=0.25)  # E[severity²] = 4/3
 
 
+def iou(corruption, target, count=60, classes=2, index=1):
+    """Intersection over union of a class and its corruptions."""
+    drawn = [corruption(np.random.default_rng(seed), target, classes).argmax(0) == index for seed in range(count)]
+    return np.array([(mask & (target == index)).sum() / (mask | (target == index)).sum() for mask in drawn])
+
+
+FIXED = {"drop": 0, "add": 0, "share": 1e9}  # a boundary error of the same size, whatever the object
+
+
+def test_a_small_object_has_boundary_errors_and_is_not_lost():
+    """Errors of 3 px on a radius of 4 px left a mean IoU of 0.45, and nothing at all of one disc in twelve."""
+    small = disc(96, 4)
+    found, fixed = iou(Corruption(drop=0, add=0), small), iou(Corruption(**FIXED), small)
+    assert fixed.mean() < 0.5
+    assert found.mean() > 0.7
+    assert found.min() > 0
+    assert found.mean() == pytest.approx(iou(Corruption(drop=0, add=0), disc(96, 12)).mean(), abs=0.1)
+    assert found.std() > 0.08  # light and heavy
+
+
+@pytest.mark.parametrize("radius", [14, 30])
+def test_a_large_object_has_the_errors_it_had(radius):
+    for seed in range(12):
+        one, other = (
+            Corruption(**more)(np.random.default_rng(seed), disc(radius=radius), 2)
+            for more in ({"add": 0}, {"add": 0, "share": 1e9})
+        )
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_road_is_as_small_as_it_is_narrow():
+    road = np.zeros((96, 96), np.uint8)
+    road[:, 46:50] = 1
+    assert iou(Corruption(**FIXED), road).mean() < 0.5
+    assert iou(Corruption(drop=0, add=0), road).mean() > 0.6
+
+
+def test_objects_of_one_mask_have_errors_of_their_own_size():
+    target, from_middle = disc(128, 45), np.hypot(*(np.mgrid[:128, :128] - 64.0))
+    target[4:11, 4:11] = 1
+    target[60:67, 60:67] = 2  # a class inside another
+    rim, corner = abs(from_middle - 45) < 8, np.indices(target.shape).max(0) < 22
+    lost, inner = [], target == 2
+    for seed in range(30):
+        scaled = Corruption(drop=0, add=0, lowres=0)(np.random.default_rng(seed), target, 3)
+        fixed = Corruption(**FIXED, lowres=0)(np.random.default_rng(seed), target, 3)
+        np.testing.assert_array_equal(scaled[:, rim], fixed[:, rim])
+        for mask in (scaled.argmax(0), fixed.argmax(0)):
+            lost.append([(mask != target)[corner].sum() / 49, (mask != target)[from_middle < 20].sum() / inner.sum()])
+    by_kind = np.array(lost).reshape(30, 2, 2).mean(0)  # (scaled or fixed, corner or inner object)
+    assert (by_kind[0] < 0.5).all()
+    assert (by_kind[1] > 2 * by_kind[0]).all()
+
+
 def test_drop_and_add_change_components_only_when_asked():
     from scipy import ndimage
 
@@ -127,6 +181,7 @@ def test_fast_enough_for_a_data_loader():
         ({"drop": 2}, "corruption.drop is 2; it must lie between 0 and 1"),
         ({"boundary": -1}, "corruption.boundary is -1; it must not be negative"),
         ({"smooth": 0}, "corruption.smooth is 0; it must be positive"),
+        ({"share": 0}, "corruption.share is 0; it must be positive: set about 0.25 of the radius"),
     ],
 )
 def test_errors_name_the_value_and_the_cure(setting, text):

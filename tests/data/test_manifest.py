@@ -1,5 +1,6 @@
 """Manifests and pairing by stem, on small files of every kind."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from PIL import Image
 from segcgan.case import IGNORE
 from segcgan.classes import ClassSpec
 from segcgan.data.labels import label_values, rater_bits
-from segcgan.data.manifest import open_rows, pair_by_stem, parse_window, read_manifest
+from segcgan.data.manifest import Row, open_rows, pair_by_stem, parse_window, read_manifest
 from segcgan.data.phantoms import write_phantoms
 from segcgan.errors import SegcganError
+from tests.formats.conftest import write_images
 
 CLASSES = [ClassSpec("background", [0]), ClassSpec("liver", [1]), ClassSpec("tumour", [2])]
 SHAPE = (6, 8)
@@ -346,3 +348,15 @@ def test_a_manifest_in_another_encoding(tmp_path):
     (tmp_path / "m.csv").write_bytes("image,größe\n".encode("latin-1"))
     with pytest.raises(SegcganError, match=r"m\.csv is not UTF-8 text \(invalid start byte\); save it as UTF-8"):
         read_manifest(tmp_path / "m.csv", tmp_path)
+
+
+def test_what_is_doubtful_about_an_image_is_said_when_training_opens_it(tmp_path, caplog):
+    write_images(tmp_path / "ct", [{"z": 3.0 * index} for index in range(3)], RescaleSlope=0, RescaleIntercept=0)
+    logger = logging.getLogger("segcgan")
+    logger.addHandler(caplog.handler)
+    try:
+        open_rows([Row(tmp_path / "ct")], CLASSES, None, "mm", "canonical")
+    finally:
+        logger.removeHandler(caplog.handler)
+    said = "RescaleSlope is 0, which would make all values equal; it was taken as 1"
+    assert set(caplog.messages) == {f"{tmp_path / 'ct'}: {said}"}

@@ -47,6 +47,11 @@ def test_one_rater_is_drawn_per_step_and_always_the_same(case):
     assert areas != [int((dataset[1, index].target == 1).sum()) for index in range(60)]
 
 
+def test_windows_say_that_there_are_several_raters(case):
+    dataset = PatchDataset([case], Sampling(patch=(40, 40)), Normalisation(1))
+    assert collate([dataset[0, index] for index in range(3)]).several.tolist() == [True] * 3
+
+
 def test_an_object_is_not_always_in_the_middle(case):
     dataset = PatchDataset([case], Sampling(patch=(24, 24), foreground=1.0), Normalisation(1))
     rows = []
@@ -117,3 +122,39 @@ def test_a_corrupted_coarse_mask_is_of_all_raters_and_gives_none_away(case):
     three, one = (np.mean([mask[rows, 12:18].mean() for mask in soft]) for rows in (slice(11, 12), slice(18, 19)))
     assert 0.5 < three < 0.8
     assert 0.1 < one < 0.4
+
+
+def test_the_level_of_a_coarse_mask_does_not_say_how_many_raters_marked_a_pixel(case):
+    """Their plain mean did, exactly: 0.25, 0.5 or 0.75 of four raters (R² = 1)."""
+    quiet = Corruption(boundary=0, soften=0, drop=0, add=0, lowres=0)
+    sampling = Sampling(patch=(40, 40), foreground=0.0)
+    dataset = PatchDataset([case], sampling, Normalisation(1), corruption=quiet, corrupted=1.0)
+    drawn = [dataset[0, index].coarse[0, 1].numpy() for index in range(200)]
+    places = {0.75: (11, 15), 0.5: (14, 15), 0.25: (18, 15)}  # share of the raters → a pixel they marked
+    levels = np.array([[mask[place] for place in places.values()] for mask in drawn])
+    soft = levels[((levels > 0) & (levels < 1)).any(1)]  # the others are hardened
+    assert 60 < len(soft) < 140
+    np.testing.assert_allclose(soft.mean(0), [*places], atol=0.06)  # right on average
+    shares = np.broadcast_to(np.array([*places]), soft.shape)
+    assert np.corrcoef(shares.ravel(), soft.ravel())[0, 1] ** 2 < 0.6
+    assert (soft[:, 2] > 0.5).mean() > 0.05  # one rater of four may weigh more than half
+    assert (soft[:, 0] < 0.5).mean() > 0.05
+    again = PatchDataset([case], sampling, Normalisation(1), corruption=quiet, corrupted=1.0)
+    np.testing.assert_array_equal(again[0, 7].coarse[0, 1].numpy(), drawn[7])
+
+
+def test_weights_of_raters_change_no_other_draw(case):
+    """Window, target, key and augmentation are those of before; only the coarse mask differs."""
+    sampling = Sampling(patch=(24, 24))
+    plain = PatchDataset([case], sampling, Normalisation(1), corruption=Corruption(), corrupted=1.0)
+    for index in range(10):
+        rng = np.random.default_rng([0, 0, index])
+        _, rows, columns = plain._place(rng, case)
+        raters = case.read_raters((slice(0, 1), rows, columns))
+        target = raters[rng.integers(4)][0]
+        for rater in raters:
+            Corruption()(rng, rater[0], 2)
+        rng.random()  # hardened or not
+        batch = plain[0, index]
+        np.testing.assert_array_equal(batch.target[0].numpy(), target)
+        assert batch.key.item() == rng.integers(2**62, size=1)[0]

@@ -6,10 +6,12 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+from nibabel.openers import ImageOpener
 
 from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
 from segcgan.formats import open_case, open_labels, open_probability, write_mask, write_probability
+from segcgan.formats.folders import discover
 
 RAS = np.array([[-2.0, 0, 0, 30], [0, 0, 3, -40], [0, 1.5, 0, 5], [0, 0, 0, 1]])  # i → L, j → S, k → A
 CLASSES = [ClassSpec("background"), ClassSpec("organ")]
@@ -236,3 +238,63 @@ def test_masks_of_nifti_2_may_be_longer_than_nifti_1_allows(tmp_path):
     assert (written.shape, written.header["sizeof_hdr"]) == ((40000, 2, 1), 540)
     np.testing.assert_array_equal(written.affine, np.diag([1.0, 2, 3, 1]))
     np.testing.assert_array_equal(open_labels(path, case)(case.whole), truth)
+
+
+@pytest.mark.parametrize("affine", [RAS, np.diag([-2.0, 3.0, 1.0, 1.0]), np.eye(4)[[1, 0, 2, 3]]])
+def test_a_flat_image_gets_a_flat_mask(tmp_path, affine):
+    save(tmp_path / "flat.nii.gz", np.arange(20, dtype=np.int16).reshape(4, 5), affine)
+    case = open_case(tmp_path / "flat.nii.gz")
+    mask = (case.read(case.whole)[0][0] > 11).astype(np.uint8)
+    (path,) = write_mask(tmp_path, "flat_mask", case, lambda window: mask[window], [ClassSpec("a"), ClassSpec("b")])
+    image, written = nibabel.load(tmp_path / "flat.nii.gz"), nibabel.load(path)
+    assert written.shape == image.shape == (4, 5)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(image.dataobj) > 11)
+    np.testing.assert_array_equal(written.affine, image.affine)
+    np.testing.assert_array_equal(open_labels(path, case)(case.whole), mask)
+    bytes_ = np.stack([254 - 100 * mask, 100 * mask])
+    (path,) = write_probability(tmp_path, "p", case, lambda window: bytes_[(slice(None), *window)])
+    assert nibabel.load(path).shape == (4, 5, 1, 2)
+
+
+def test_a_single_slice_stays_one(tmp_path):
+    save(tmp_path / "slice.nii.gz", np.zeros((4, 5, 1), np.int16))
+    case = open_case(tmp_path / "slice.nii.gz")
+    (path,) = write_mask(tmp_path, "m", case, lambda w: np.zeros(case.shape, np.uint8)[w], [ClassSpec("a")])
+    assert nibabel.load(path).shape == (4, 5, 1)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(("written", "named"), [("v.nii.gz", "v.nii"), ("v.nii", "v.nii.gz"), ("v.nii", "v.NII.GZ")])
+def test_a_name_that_lies_about_compression(tmp_path, kind, written, named):
+    image = kind(numbered(), RAS)
+    image.header.set_slope_inter(0.5, -10)
+    nibabel.save(image, tmp_path / written)
+    expected = open_case(tmp_path / written)
+    pixels = expected.read(expected.whole)[0]
+    (tmp_path / written).rename(tmp_path / named)
+    (source,) = discover(tmp_path)[0]
+    case = open_case(source)
+    assert case.name == "v"
+    np.testing.assert_array_equal(case.read(case.whole)[0], pixels)
+    np.testing.assert_array_equal(case.geometry.affine, expected.geometry.affine)
+    labels = (pixels[0] > pixels.mean()).astype(np.uint8)
+    (mask,) = write_mask(tmp_path / "out", "m", case, lambda window: labels[window], CLASSES)
+    np.testing.assert_array_equal(open_labels(mask, case)(case.whole), labels)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("slope", "notes"), [(0, 1), (1, 0), (np.nan, 0), (2, 0)])
+def test_a_slope_of_zero_is_no_scaling_and_said(tmp_path, suffix, slope, notes):
+    path = tmp_path / f"v{suffix}"
+    image = nibabel.Nifti1Image(numbered(), RAS)
+    header = image.header.copy()
+    with ImageOpener(path, "wb") as file:
+        header["scl_slope"], header["scl_inter"] = slope, 5
+        header["vox_offset"], header["magic"] = 352, b"n+1"
+        header.write_to(file)
+        file.write(b"\0" * (352 - file.tell()) + numbered().tobytes(order="F"))
+    case = open_case(path, "acquired")
+    said = "scl_slope is 0, so the values are taken as stored, as the NIfTI standard says"
+    assert case.notes == [said] * notes
+    expected = numbered().T * slope + 5 if slope in (1, 2) else numbered().T
+    np.testing.assert_array_equal(case.read(case.whole)[0][0], expected)

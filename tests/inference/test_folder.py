@@ -12,8 +12,9 @@ from segcgan.case import IGNORE
 from segcgan.errors import SegcganError
 from segcgan.formats import open_case
 from segcgan.inference.engine import predict_case
-from segcgan.inference.folder import Prediction, Wish, predict_folder, prepare, read_table, write_table
+from segcgan.inference.folder import Wish, predict_folder, prepare
 from segcgan.inference.store import MemoryStore
+from segcgan.inference.table import Prediction, read_table, write_table
 from segcgan.inference.windows import Windows
 
 PLACE = {"driver": "GTiff", "crs": "EPSG:32636", "transform": Affine(0.5, 0, 3e5, 0, -0.5, 33e5)}
@@ -54,7 +55,7 @@ def test_every_scene_gets_masks_on_its_own_grid(images, tmp_path, made, choose):
     rows = go(images, tmp_path / "out", made)
     assert statuses(rows) == [(f"scene_{i}", "ok") for i in range(3)]
     names = {f"scene_{i}_{kind}.tif" for i in range(3) for kind in ("mask", "mask_coarse", "probability")}
-    legends = {f"{name}.aux.xml" for name in names if "probability" not in name}
+    legends = {f"{name}.aux.xml" for name in names if "mask" in name}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names | legends | {"predictions.csv"}
     assert rows[0].files == "scene_0_mask.tif;scene_0_mask_coarse.tif;scene_0_probability.tif"
     one = open_case(images / "scene_0.tif")

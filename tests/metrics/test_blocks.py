@@ -84,10 +84,12 @@ def test_tables_come_back(tmp_path):
         read_records(tmp_path / "broken.csv", Block)
 
 
-def test_sides_that_share_no_class_have_no_difference():
+def test_sides_that_share_no_class_have_no_difference_unless_rightly_empty_counts():
     shape = (1, 150, 200)
     found = {"reference": np.zeros(shape, np.uint8), "coarse": np.ones(shape, np.uint8)}
     found["refined"] = 2 * found["coarse"]
     parts = score_blocks("a", found, NAMES, np.ones(shape, bool), (1.0, 1.0, 1.0), 2.0)
-    for each in block_differences([parts], [parts], ["coarse", "refined"]):
+    for each in block_differences([parts], [parts], ["coarse", "refined"], empty=float("nan")):
         assert np.isnan([each.mean, each.low, each.high, each.p]).all()
+    for each in block_differences([parts], [parts], ["coarse", "refined"]):  # each invents one class and not the other
+        assert (each.first, each.second, each.mean) == (0.5, 0.5, 0)

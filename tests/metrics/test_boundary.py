@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from segcgan.errors import SegcganError
-from segcgan.metrics.boundary import band_width, boundary_iou, hausdorff95, status, surface_distances
+from segcgan.metrics.boundary import (
+    assd,
+    band_width,
+    boundary_f,
+    boundary_iou,
+    hausdorff95,
+    masd,
+    nsd,
+    status,
+    surface_distances,
+)
 from segcgan.metrics.overlap import confusion, dice
 
 
@@ -179,9 +189,11 @@ def test_empty_masks():
     assert status(full, empty) == "pred_empty"
     assert status(empty, full) == "ref_empty"
     assert status(full, full) == "ok"
-    assert np.isnan(boundary_iou(empty, empty, (1, 1), 1))
+    for score in (boundary_iou, nsd, boundary_f):
+        assert score(empty, empty, (1, 1), 1) == 1
+        assert np.isnan(score(empty, empty, (1, 1), 1, empty=float("nan")))
     assert boundary_iou(full, empty, (1, 1), 1) == boundary_iou(empty, full, (1, 1), 1) == 0
-    assert hausdorff95(empty, empty, (2, 1)) == 0
+    assert np.isnan([hausdorff95(empty, empty, (2, 1)), assd(empty, empty, (2, 1)), masd(empty, empty, (2, 1))]).all()
     diagonal = (6**2 + 4**2) ** 0.5
     assert hausdorff95(full, empty, (2, 1)) == hausdorff95(empty, full, (2, 1)) == pytest.approx(diagonal)
     assert hausdorff95(full[None], empty[None], (9, 2, 1)) == pytest.approx(diagonal)

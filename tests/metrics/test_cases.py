@@ -9,7 +9,7 @@ from segcgan.classes import ClassSpec
 from segcgan.errors import SegcganError
 from segcgan.metrics.boundary import assd, boundary_f, nsd
 from segcgan.metrics.calibration import calibrate
-from segcgan.metrics.cases import Row, pool, score_case, unique
+from segcgan.metrics.cases import Row, pool, score_case, settle, unique
 from segcgan.metrics.pair import Convention
 from segcgan.metrics.records import read_records, write_records
 from segcgan.metrics.skeleton import cldice
@@ -42,9 +42,8 @@ def test_one_row_per_variant_and_foreground_class():
     assert (ghost.dice, ghost.iou, ghost.boundary_iou) == (0, 0, 0)
     assert ghost.hd95 == pytest.approx(math.hypot(8, 12, 12))
     assert (exact.dice, exact.boundary_iou, exact.hd95) == (1, 1, 0)
-    assert math.isnan(absent.dice)
-    assert math.isnan(absent.boundary_iou)
-    assert absent.hd95 == 0
+    assert (absent.dice, absent.iou, absent.boundary_iou) == (1, 1, 1)
+    assert math.isnan(absent.hd95)
     assert set(counts) == {"coarse", "chosen"}
     assert counts["coarse"][0, 1] == 12
     assert counts["coarse"].sum() == 4 * 12 * 12
@@ -60,6 +59,54 @@ def test_ignored_and_invalid_pixels_count_nowhere():
     assert rows[1].status == "both_empty"
     assert counts["coarse"].sum() == 4 * 12 * 12 - 13
     assert rows[0].group == "p1"
+
+
+OVERLAPS = ("dice", "iou", "boundary_iou", "nsd", "boundary_f", "cldice")
+
+
+def test_rightly_empty_is_an_argument_and_tables_of_either_rule_settle_alike(tmp_path):
+    nan, every = float("nan"), ("distances", "centreline")
+    new, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, measures=every)
+    old, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, measures=every, convention=Convention(empty=nan))
+    assert all(getattr(new[3], name) == 1 and math.isnan(getattr(old[3], name)) for name in OVERLAPS)
+    assert new[3].convention == "voxels, max, rightly empty 1"
+    assert old[3].convention == "voxels, max, rightly empty nan"
+    assert str(new[:3]) == str([replace(row, convention=new[0].convention) for row in old[:3]])
+    assert str(settle(old)) == str(new)
+    assert str(settle(new, nan)) == str(old)
+    before = [replace(row, convention="voxels, max") for row in old]
+    before[3] = replace(before[3], hd95=0.0, assd=0.0)
+    write_records(tmp_path / "cases.csv", Row, before)  # as older versions did
+    assert str(settle(read_records(tmp_path / "cases.csv", Row))) == str(new)
+
+
+def test_what_was_not_measured_is_not_made_up_for_empty_masks():
+    rows, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0, measures=())
+    (absent,) = [row for row in settle(rows) if row.status == "both_empty"]
+    assert absent.dice == 1
+    assert all(math.isnan(value) for value in (absent.nsd, absent.boundary_f, absent.cldice, absent.hd95))
+
+
+def test_a_case_without_a_known_pixel_has_no_score():
+    """Two masks that are empty because nothing is known of them are no success."""
+    found = masks()
+    for unknown in ({"valid": np.zeros((4, 12, 12), bool)}, {}):
+        if not unknown:
+            found["reference"] = np.full((4, 12, 12), IGNORE, np.uint8)
+        rows, _ = score_case("p1", found, CLASSES, GEOMETRY, 1.0, measures=("distances", "centreline"), **unknown)
+        assert {row.status for row in settle(rows)} == {"unscored"}
+        assert all(math.isnan(getattr(row, name)) for row in settle(rows) for name in (*OVERLAPS, "invented", "missed"))
+
+
+def test_invented_and_missed():
+    rows, _ = score_case("p1", masks(), CLASSES, GEOMETRY, 1.0)
+    first, ghost, exact, absent = rows
+    assert (ghost.invented, absent.invented, first.missed, exact.missed) == (1, 0, 0, 0)
+    assert all(math.isnan(value) for value in (ghost.missed, absent.missed, first.invented))
+    gone = masks() | {"coarse": np.zeros((4, 12, 12), np.uint8)}
+    assert score_case("p1", gone, CLASSES, GEOMETRY, 1.0)[0][0].missed == 1
+    assert (exact.hd95_median, exact.assd_median) == (0, 0)
+    assert all(math.isnan(value) for value in (ghost.hd95_median, absent.hd95_median, ghost.assd_median))
 
 
 def test_hd95_can_be_left_out():
@@ -95,10 +142,9 @@ def test_boundary_scores_of_a_row(surface):
     assert 0 < first.assd < 0.5
     assert (ghost.nsd, ghost.boundary_f, ghost.assd) == (0, 0, ghost.hd95)
     assert (exact.nsd, exact.boundary_f, exact.assd) == (1, 1, 0)
-    assert math.isnan(absent.nsd)
-    assert math.isnan(absent.boundary_f)
-    assert absent.assd == 0
-    assert {row.convention for row in rows} == {f"{surface}, pooled"}
+    assert (absent.nsd, absent.boundary_f) == (1, 1)
+    assert math.isnan(absent.assd)
+    assert {row.convention for row in rows} == {f"{surface}, pooled, rightly empty 1"}
 
 
 def test_a_case_without_reference_is_an_error():

@@ -10,25 +10,83 @@ from segcgan.metrics.comparison import (
     SCORES,
     Difference,
     bootstrap,
+    bootstrap_medians,
+    by_case,
     case_pairs,
     differences,
     holm,
     tally,
     upper_bound,
 )
+from segcgan.metrics.statistics import _weighted_medians
+
+
+def row(case, status, score, name="x"):
+    return Row(case, case, "v", name, status, score, score, score, 1.0, 9, 9, "px", 1.0)
 
 
 def test_every_score_of_a_case_is_compared():
-    assert {each.name for each in fields(Row) if each.type is float} - {"band"} == set(SCORES)
+    assert {each.name for each in fields(Row) if each.type is float} - {"band"} <= set(SCORES)
+    assert all(hasattr(Row, name) or name in Row.__dataclass_fields__ for name in SCORES)
 
 
 def test_inventing_a_class_is_harm():
-    """A rightly says nothing (no IoU), B invents something (IoU 0); where both say nothing there is no change."""
+    """A rightly says nothing, B invents something (IoU 0); where both say nothing there is no change."""
     nan = float("nan")
-    first = {("a", "x"): {"iou": nan}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.5}, ("c", "y"): {"iou": 0.5}}
-    second = {("a", "x"): {"iou": 0.0}, ("b", "x"): {"iou": nan}, ("c", "x"): {"iou": 0.7}, ("c", "y"): {"iou": 0.5}}
-    assert case_pairs(first, second) == [(1, 0), (0.5, pytest.approx(0.6))]
+    a = [row("a", "both_empty", nan), row("b", "both_empty", nan), row("c", "ok", 0.5), row("c", "ok", 0.5, "y")]
+    b = [row("a", "ref_empty", 0), row("b", "both_empty", nan), row("c", "ok", 0.7), row("c", "ok", 0.5, "y")]
+    first, second = by_case([a], "v", "A"), by_case([b], "v", "B")
+    assert case_pairs(first, second) == [(1, 0), (1, 1), (0.5, pytest.approx(0.6))]
     assert tally([b - a for a, b in case_pairs(first, second)]).harmed == 1
+    first, second = by_case([a], "v", "A", nan), by_case([b], "v", "B", nan)
+    assert case_pairs(first, second) == [(0.5, pytest.approx(0.6))]
+
+
+def test_taking_away_a_false_positive_is_a_gain_and_not_a_gap():
+    """The rule the issue began with: before, such a case dropped out of both means."""
+    a = [row("a", "ok", 0.5), row("b", "ref_empty", 0.0)]
+    b = [row("a", "ok", 0.5), row("b", "both_empty", float("nan"))]
+    groups = {"a": "p", "b": "q"}
+    found = {d.score: d for d in differences(by_case([a], "v", "A"), by_case([b], "v", "B"), groups)}
+    assert (found["iou"].first, found["iou"].second, found["iou"].mean, found["iou"].cases) == (0.25, 0.75, 0.5, 2)
+    assert (found["invented"].first, found["invented"].second, found["invented"].cases) == (1, 0, 1)
+    assert (found["missed"].mean, found["missed"].cases) == (0, 1)
+    dropped = by_case([a], "v", "A", float("nan")), by_case([b], "v", "B", float("nan"))
+    assert {d.score: d.mean for d in differences(*dropped, groups)}["iou"] == 0
+
+
+def test_the_median_of_hd95_knows_no_diagonal():
+    a = [replace(row(str(i), "ok", 0.5), hd95=float(i)) for i in range(9)]
+    b = [replace(one, hd95=one.hd95 + 1) for one in a[:8]] + [replace(row("8", "pred_empty", 0.0), hd95=500.0)]
+    groups = {each.case: each.case for each in a}
+    found = {d.score: d for d in differences(by_case([a], "v", "A"), by_case([b], "v", "B"), groups)}
+    median = found["hd95_median"]
+    assert (median.first, median.second, median.mean, median.cases, median.groups) == (3.5, 4.5, 1, 8, 8)
+    assert median.low == median.high == 1
+    assert found["hd95"].second > 50
+    assert found["missed"].second == pytest.approx(1 / 9)
+
+
+def test_resampled_medians_are_medians_of_what_was_drawn():
+    values, weights = np.array([1.0, 2.0, 4.0, 8.0]), np.array([[1, 0, 2, 1], [0, 2, 0, 2], [4, 0, 0, 0], [1, 1, 1, 0]])
+    expected = [np.median(np.repeat(values, each)) for each in weights]
+    np.testing.assert_array_equal(_weighted_medians(values, weights), expected)
+
+
+def test_the_interval_of_medians_covers_the_truth_about_as_often_as_said():
+    rng, hits, trials = np.random.default_rng(3), 0, 60
+    for trial in range(trials):
+        pairs = [[np.array([x, x + y]) for x, y in rng.normal((0, 0.5), 1, (3, 2))] for _ in range(15)]
+        _, low, high, _ = bootstrap_medians(pairs, trial)
+        hits += low <= 0.5 <= high
+    assert hits / trials >= 0.87
+
+
+def test_shares_and_medians_count_case_and_class():
+    """A case of two classes weighs twice: the share is one of references."""
+    rows = [row("a", "pred_empty", 0.0), row("a", "ok", 0.5, "y"), row("b", "ok", 0.5)]
+    found = {d.score: d for d in differences(*[by_case([rows], "v", "A")] * 2, {"a": "p", "b": "q"})}
+    assert (found["missed"].first, found["missed"].cases) == (pytest.approx(1 / 3), 2)
 
 
 def test_a_constant_difference_has_no_width():

@@ -68,8 +68,8 @@ def test_corners_touch_and_what_is_not_known_is_nothing():
 
 def test_empty_masks():
     assert score(mask(), mask()) == []
-    nothing = detection([])
-    assert all(np.isnan(value) for value in vars(nothing).values())
+    assert set(vars(detection([])).values()) == {1.0}  # rightly empty
+    assert all(np.isnan(value) for value in vars(detection([], empty=float("nan"))).values())
     missed = detection(score(mask((0, 0, 2, 2)), mask()))
     assert (missed.recall, missed.f1, missed.pq) == (0, 0, 0)
     assert np.isnan(missed.precision)

@@ -24,16 +24,18 @@ def test_confusion_in_chunks_equals_confusion_at_once(monkeypatch):
     assert whole[1, 2] == np.count_nonzero((reference == 1) & (prediction == 2))
 
 
-def test_class_in_neither_mask_is_nan_and_class_in_one_is_zero():
+def test_class_in_neither_mask_is_one_and_class_in_one_is_zero():
     counts = confusion(np.array([0, 0, 1]), np.array([0, 0, 0]), 3)
-    np.testing.assert_allclose(iou(counts), [2 / 3, 0, np.nan])
-    np.testing.assert_allclose(dice(counts), [4 / 5, 0, np.nan])
+    np.testing.assert_allclose(iou(counts), [2 / 3, 0, 1])
+    np.testing.assert_allclose(dice(counts), [4 / 5, 0, 1])
+    np.testing.assert_allclose(iou(counts, np.nan), [2 / 3, 0, np.nan])
+    np.testing.assert_allclose(dice(counts, np.nan), [4 / 5, 0, np.nan])
     assert pixel_accuracy(counts) == pytest.approx(2 / 3)
 
 
 def test_nothing_scored_is_nan_not_zero():
     counts = confusion(np.full(4, 255, np.uint8), np.zeros(4, np.uint8), 2)
-    assert np.isnan(iou(counts)).all()
+    assert np.isnan([iou(counts), dice(counts)]).all()
     assert np.isnan(pixel_accuracy(counts))
 
 

@@ -5,7 +5,7 @@ slice, and distances equal to the tolerance.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -245,8 +245,12 @@ def test_empty_masks(convention, lead):
     spacing = (*(9 for _ in lead), 2, 1)
     nothing = MaskPair(empty, empty, spacing, convention)
     assert nothing.status == "both_empty"
-    assert nothing.hausdorff(95) == nothing.hausdorff() == nothing.assd() == nothing.masd() == 0
-    assert all(np.isnan(value) for value in (nothing.nsd(1), nothing.boundary_f(1), nothing.boundary_iou(1)))
+    assert np.isnan([nothing.hausdorff(95), nothing.hausdorff(), nothing.assd(), nothing.masd()]).all()
+    assert nothing.nsd(1) == nothing.boundary_f(1) == nothing.boundary_iou(1) == 1
+    left_out = MaskPair(empty, empty, spacing, replace(convention, empty=float("nan")))
+    assert np.isnan([left_out.nsd(1), left_out.boundary_f(1), left_out.boundary_iou(1)]).all()
+    unknown = MaskPair(full, full, spacing, convention, valid=empty)  # nothing is known: no success
+    assert np.isnan([unknown.nsd(1), unknown.boundary_f(1), unknown.boundary_iou(1)]).all()
     for pair, word in (
         (MaskPair(full, empty, spacing, convention), "pred_empty"),
         (MaskPair(empty, full, spacing, convention), "ref_empty"),
@@ -301,15 +305,24 @@ def test_functions_take_the_convention_as_an_argument():
 
 def test_every_score_says_its_convention():
     words = conventions()
-    assert set(words) == {"HD95", "ASSD", "NSD", "Boundary F", "Boundary IoU"}
+    assert set(words) == {"HD95", "ASSD", "NSD", "Boundary F", "Boundary IoU", "Rightly empty masks"}
+    assert words["Rightly empty masks"].startswith("score 1 in Dice, IoU, Boundary IoU, NSD, boundary F and clDice")
+    left_out = conventions(Convention(empty=float("nan")))["Rightly empty masks"]
+    assert left_out.startswith("are left out of Dice, IoU")
     assert words["HD95"].startswith("larger of the two directed 95th percentiles (linear interpolation)")
     assert "pooled (MedPy, panoptica), of boundary voxels" in conventions(POOLED)["HD95"]
     assert "step over area" in conventions(SURFELS)["HD95"]
     assert all("weighted by area" in conventions(SURFELS)[name] for name in ("HD95", "ASSD", "NSD", "Boundary F"))
-    assert str(POOLED) == "voxels, pooled"
+    assert str(POOLED) == "voxels, pooled, rightly empty 1"
+    for each in (VOXELS, SURFELS, POOLED, Convention(empty=0.5)):
+        assert Convention.parse(str(each)) == each
+    assert str(Convention.parse(str(Convention(empty=float("nan"))))) == "voxels, max, rightly empty nan"
+    assert Convention.parse("voxels, pooled") == POOLED  # as older versions wrote it
 
 
 def test_errors_name_value_rule_and_cure():
+    with pytest.raises(SegcganError, match=r"a rightly empty mask cannot score 2; give 0 to 1, or nan to leave it out"):
+        Convention(empty=2)
     mask = np.ones((4, 4), bool)
     with pytest.raises(SegcganError, match=r"'surfel' is no convention of surface; choose from voxels, surfels"):
         Convention("surfel")

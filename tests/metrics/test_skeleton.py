@@ -42,7 +42,9 @@ def test_thickness_does_not_count_but_a_gap_does():
 
 def test_empty_masks_and_invalid_pixels():
     empty = np.zeros_like(LETTER)
-    assert np.isnan(cldice(empty, empty))
+    assert cldice(empty, empty) == 1
+    assert np.isnan(cldice(empty, empty, empty=float("nan")))
+    assert np.isnan(cldice(LETTER, LETTER, empty))  # no pixel is valid
     assert cldice(LETTER, empty) == cldice(empty, LETTER) == 0
     assert cldice(LETTER, np.roll(LETTER, 6, axis=1)) == 0
     assert cldice(LETTER, LETTER) == 1

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from segcgan.losses import mask_terms
+from segcgan.losses.variational import kl_nats
 from segcgan.noise import Noise
 from segcgan.refiners import LatentRefiner
 from segcgan.refiners.latent import KL
@@ -19,6 +20,25 @@ def make(**more):
 
 def loss(refiner, windows):
     return refiner.training_loss(windows, Noise(0, 0, windows))[0]
+
+
+def met(refiner, windows):
+    """Return the logits of the posterior sample that trains, and the KL of each image in nats."""
+    noise, stride = Noise(0, 0, windows), refiner.stride
+    size = tuple(n // stride for n in windows.image.shape[2:])
+    with torch.no_grad():
+        features, prior, coarse = refiner._encode(windows)
+        posterior, style = refiner._posterior(windows)
+        z = posterior.sample(noise.normal("posterior", refiner.latent, size, stride))
+        w = style.sample(noise.per_case("posterior style", refiner.latent))
+        kl = kl_nats(posterior, prior, refiner._known(windows)) + kl_nats(style)
+        return refiner._draw(features, z, w, coarse), kl
+
+
+def nats(logits, windows):
+    """Return the cross entropy of each image: a sum over its scored pixels."""
+    lost = torch.nn.functional.cross_entropy(logits, windows.target, reduction="none")
+    return (lost * windows.scored).flatten(1).sum(1)
 
 
 def test_terms_and_what_is_measured():
@@ -40,7 +60,7 @@ def test_the_kl_is_weighed_in_nats_per_image_and_warms_up():
 def test_the_hybrid_objective_mixes_the_terms_of_posterior_and_prior_samples():
     windows, found = batch(32, count=2), {}
     for hybrid in (0.0, 0.25, 1.0):
-        refiner = make(hybrid=hybrid, kl=KL(warmup=0))
+        refiner = make(hybrid=hybrid, kl=KL(warmup=0), dice=1.0)
         torch.nn.init.normal_(refiner.head.last.weight)
         found[hybrid], drawn = refiner.training_loss(windows, Noise(0, 0, windows))
     assert found[1.0]["kl"] == 0
@@ -49,6 +69,47 @@ def test_the_hybrid_objective_mixes_the_terms_of_posterior_and_prior_samples():
         assert abs(value - found[0.0][name]) > 1e-3
     for name, value in found[0.25].items():
         torch.testing.assert_close(value, 0.75 * found[0.0][name] + 0.25 * found[1.0][name])
+
+
+def test_cross_entropy_and_kl_of_several_raters_are_the_elbo():
+    """Both in nats of an image over its pixels, and nothing beside them, whatever the settings for one answer are."""
+    windows = batch(32, count=2)
+    windows.several = torch.tensor([True, True])
+    windows.valid[1, :, 10:] = False
+    refiner = make(kl=KL(warmup=0), hybrid=0.5, boundary_weight=5.0)
+    terms = loss(refiner, windows)
+    assert sorted(terms) == ["ce", "kl"]
+    logits, kl = met(refiner, windows)
+    pixels = windows.scored.flatten(1).sum(1)
+    torch.testing.assert_close(terms["ce"] + terms["kl"], ((nats(logits, windows) + kl) / pixels).mean())
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_dice_does_not_drown_the_kl(size):
+    """5 nats weigh what 5 nats of cross entropy weigh, and more than a thousandth of a Dice loss."""
+    windows = batch(size)
+    refiner = make(kl=KL(warmup=0))
+    terms = loss(refiner, windows)
+    terms = {name: value.detach() for name, value in terms.items()}
+    nat = float(terms["kl"] / refiner.diagnostics["kl_nats"])
+    assert nat == pytest.approx(1 / size**2, rel=1e-4)
+    whole = mask_terms(met(refiner, windows)[0], windows)
+    assert terms["ce"] == pytest.approx(float(whole["ce"]), rel=1e-4)
+    assert 5 * nat > 0.02 * float(terms["dice"] / whole["dice"])
+    torch.testing.assert_close(loss(make(kl=KL(warmup=0), dice=1.0), windows)["dice"], whole["dice"])
+
+
+def test_in_a_mixed_batch_only_windows_with_one_answer_train_prior_samples():
+    windows = batch(32, count=2)
+    windows.several = torch.tensor([True, False])
+    refiner = make(hybrid=1.0, kl=KL(warmup=0))
+    torch.nn.init.normal_(refiner.head.last.weight)
+    terms, drawn = refiner.training_loss(windows, Noise(0, 0, windows))
+    logits, kl = met(refiner, windows)
+    assert sorted(terms) == ["ce", "dice", "kl", "sobel"]
+    torch.testing.assert_close(terms["kl"], kl[0] / 32**2 / 2)
+    expected = (nats(logits, windows)[0] + nats(drawn, windows)[1]) / 32**2 / 2
+    torch.testing.assert_close(terms["ce"], expected)
 
 
 def test_cells_without_a_scored_pixel_cost_no_nats():

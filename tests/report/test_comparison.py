@@ -153,8 +153,8 @@ def test_a_single_scene_is_resampled_by_blocks(tmp_path, capsys):
     (iou,) = [line.split("\t") for line in said.splitlines() if line.startswith("IoU")]
     assert iou[4].startswith("+0.")
     assert iou[-2:] == ["1", "3"]
-    (far,) = [line.split("\t") for line in said.splitlines() if line.startswith("HD95")]
-    assert far[4:7] == ["–", "–", "–"]
+    far = [line.split("\t") for line in said.splitlines() if line.startswith("HD95")]
+    assert [each[4:7] for each in far] == [["–", "–", "–"]] * 2
 
 
 def test_two_pairs_of_one_config_are_both_drawn(tmp_path, capsys, monkeypatch):
@@ -164,6 +164,26 @@ def test_two_pairs_of_one_config_are_both_drawn(tmp_path, capsys, monkeypatch):
     a, b = make(tmp_path / "a", [0.0] * 4), make(tmp_path / "b", [0.1] * 4)
     compare(capsys, a, b, "--pair", b, a)
     assert drawn == {"forest": ["heart 1", "heart 2"], "scatter": ["heart 1", "heart 2"]}
+
+
+def test_rightly_empty_masks_count_1_unless_asked_otherwise_and_old_tables_obey(tmp_path, capsys):
+    """B takes away what A invented in half of the cases; B's table is of an older version, without a score there."""
+    a, b = make(tmp_path / "a", [0.0] * 8), make(tmp_path / "b", [0.0] * 8)
+    for folder, status, score in ((a, "ref_empty", 0.0), (b, "both_empty", float("nan"))):
+        rows = [row(f"case{i}", f"p{i}", "chosen", 0.5) for i in range(4)]
+        rows += [replace(row(f"case{i}", f"p{i}", "chosen", 0.5), status=status, dice=score, iou=score,
+                         boundary_iou=score, hd95=0.0) for i in range(4, 8)]  # fmt: skip
+        write_records(Path(folder) / "cases_test.csv", Row, rows)
+    said = compare(capsys, a, b)
+    assert "IoU ↑\t0.2500\t0.7500\t+0.5000\t" in said
+    assert "invented ↓ (of references without it)\t1.0000\t0.0000\t−1.0000" in said
+    assert "missed ↓ (of references with the class)\t0.0000\t0.0000\t+0.0000" in said
+    assert "HD95 ↓ (median, both masks exist)\t5.00\t5.00\t+0.00" in said
+    assert "masks that are rightly empty score 1 and have no distance" in said
+    said = compare(capsys, a, b, "--empty", "nan")
+    assert "IoU ↑\t0.5000\t0.5000\t+0.0000" in said
+    assert "masks that are rightly empty have no score" in said
+    assert "a rightly empty mask cannot score 2; give 0 to 1, or nan" in compare(capsys, a, b, "--empty", "2", code=1)
 
 
 def test_a_table_without_cases(tmp_path, capsys):

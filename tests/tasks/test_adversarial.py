@@ -9,7 +9,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from segcgan.batch import Batch
 from segcgan.cli import main
+from segcgan.critics import Adversary
 from segcgan.runs import Run, load
 from tests.tasks.conftest import interrupted
 
@@ -56,6 +58,35 @@ def test_a_cgan_is_trained_scored_and_loaded(tiny: Path) -> None:
     assert chain.refiner is not None
     assert chain.refiner.stochastic
     assert not any("critic" in name for name in load_file(run.folder / "chain.safetensors"))
+
+
+def test_a_critic_of_weight_0_changes_no_step(tiny: Path) -> None:
+    """The row that says what a critic is worth: the weights of a run without one, bit for bit."""
+    words = [*overlay(tiny), "--plan.folds=0", "--plan.segmenter_epochs=1"]
+    weightless = ["--model.adversary.init_args.weight=0", "--model.adversary.init_args.objective.feature_matching=0"]
+    assert main(["fit", *words, *weightless, f"--plan.runs={tiny.parent / 'weightless'}"]) == 0
+    assert main(["fit", *words, "--model.adversary=null", f"--plan.runs={tiny.parent / 'without'}"]) == 0
+    assert main(["fit", *words, f"--plan.runs={tiny.parent / 'with'}"]) == 0
+    found = {name: Run.find(tiny.parent / name / "tiny+gan") for name in ("weightless", "without", "with")}
+    weights = {name: load_file(run.folder / "chain.safetensors") for name, run in found.items()}
+    assert all(torch.equal(value, weights["without"][name]) for name, value in weights["weightless"].items())
+    assert any(not torch.equal(value, weights["with"][name]) for name, value in weights["without"].items())
+    assert not column(found["weightless"], "refiner", "train/critic")
+
+
+def test_the_warm_up_knows_how_long_the_training_is(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, seen = Adversary.generator_terms, []
+
+    def noted(self: Adversary, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        found = original(self, logits, batch)
+        seen.append("adversarial" in found)
+        return found
+
+    monkeypatch.setattr(Adversary, "generator_terms", noted)
+    words = [*overlay(tiny), "--plan.folds=0", "--plan.segmenter_epochs=1", "--plan.refiner_epochs=4"]
+    words += ["--data.sampling.steps=5", "--model.adversary.init_args.warmup=null"]
+    assert main(["fit", *words]) == 0
+    assert seen == [False] * 2 + [True] * 18
 
 
 def test_an_interrupted_game_resumes_to_the_same_weights(tiny: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 
 from segcgan.cli import main
 from segcgan.errors import SegcganError
-from segcgan.runs import Run, load
+from segcgan.runs import FORMAT, Run, load
 from segcgan.tasks.banking import compare_banks
 from segcgan.tasks.scoring import Scoreboard
 from tests.tasks.conftest import interrupted
@@ -39,6 +40,11 @@ def test_fit_leaves_a_complete_run(tiny: Path, capsys: pytest.CaptureFixture[str
     assert [run.finished(s) for s in ("fold-0", "fold-1", "segmenter", "refiner", "chain")] == [True] * 5
     assert sorted(p.name for p in (run.folder / "previews").glob("val_*")) >= ["val_best.png"]
     assert not (run.folder.parent / "latest").readlink().is_absolute()
+    said = "too few groups: 2 validation groups, 4 are needed, each image counted as its own group; --no-gate uses them"
+    assert run.facts["gate"] == run.facts["gate_fit"]["sentence"] == f"refined masks not used, {said}"
+    page = (run.folder / "report.html").read_text()
+    assert said in page
+    assert "nothing, every coarse mask is kept" in page
     chain = load(run.folder)
     assert chain.refiner is not None
     assert [spec.name for spec in chain.classes] == ["background", "disc"]
@@ -55,6 +61,24 @@ def test_a_finished_run_is_not_overwritten(tiny: Path) -> None:
     for _ in range(2):
         assert main(["fit", "--config", str(tiny), *quick]) == 0
     assert len([p for p in (tiny.parent / "runs" / "tiny").iterdir() if not p.is_symlink()]) == 2
+
+
+def test_a_run_begun_by_older_code_is_left_alone_and_a_new_one_begun(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--plan.folds=0", "--plan.segmenter_epochs=2"]
+    with interrupted("segmenter"):
+        assert main(["fit", "--config", str(tiny), *words]) == 130
+    older = run_of(tiny)
+    facts = json.loads((older.folder / "run.json").read_text())
+    assert facts.pop("format") == FORMAT
+    (older.folder / "run.json").write_text(json.dumps(facts))
+    before = sorted(path.name for path in older.folder.iterdir())
+    assert main(["fit", "--config", str(tiny), *words]) == 0
+    said = f"{older.folder} was begun with format 1 of runs, here it is {FORMAT}: not resumed; plan.segmenter_from"
+    assert said in capsys.readouterr().err
+    assert run_of(tiny).folder != older.folder
+    assert sorted(path.name for path in older.folder.iterdir()) == before
 
 
 def test_an_interrupted_fit_resumes_to_the_same_weights(tiny: Path) -> None:
@@ -103,19 +127,15 @@ def test_folds_of_a_single_case_are_blocks(tiny: Path) -> None:
 
 
 def test_a_run_in_use_is_not_trained_twice(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    run.claim()
-    run.claim()  # the same process may
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    mark = tmp_path / "running"
-    mark.write_text(f"{mark.read_text().split()[0]} {other.pid}")
+    (tmp_path / "running").write_text(f"{socket.gethostname()} {other.pid}")
     with pytest.raises(SegcganError, match=f"is being trained by process {other.pid}; wait for it, or delete"):
-        run.claim()
+        Run(tmp_path).claim().__enter__()
     other.kill()
     other.wait()
-    run.claim()
-    run.release()
-    assert not mark.exists()
+    with Run(tmp_path).claim():
+        assert (tmp_path / "running").is_file()
+    assert not (tmp_path / "running").exists()
 
 
 @pytest.mark.parametrize(("held_out", "warned"), [(0.85, False), (0.7, True)])

@@ -1,0 +1,52 @@
+"""Thresholds are chosen on validation groups, travel with the run and decide its masks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segcgan.cli import main
+from segcgan.data.module import Images, SegmentationData
+from segcgan.inference.engine import predict_case
+from segcgan.inference.store import MemoryStore
+from segcgan.runs import Run, load
+from segcgan.tasks.thresholds import fit_thresholds
+
+
+def trained(tiny: Path) -> Run:
+    splits = ["train"] * 2 + ["val"] * 5 + ["test"]
+    lines = [f"d{i},images/disc_{i}.png,masks/disc_{i}.png,{split}" for i, split in enumerate(splits)]
+    (tiny.parent / "data" / "m.csv").write_text("\n".join(["case,image,mask,split", *lines]))
+    assert main(["fit", "--config", str(tiny), "--data.images.manifest=m.csv"]) == 0
+    return Run.find(tiny.parent / "runs" / "tiny")
+
+
+def test_they_travel_with_the_run(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained(tiny)
+    assert "threshold, coarse disc: " in capsys.readouterr().err
+    assert sorted(run.facts["thresholds"]) == ["coarse disc", "refined disc"]
+    stored = json.loads((run.folder / "chain.json").read_text())["thresholds"]
+    assert sorted(stored) == ["coarse", "refined"]
+    assert load(run.folder).thresholds == stored
+
+
+def test_a_network_that_is_too_shy_gets_a_lower_threshold_and_better_masks(tiny: Path) -> None:
+    chain = load(trained(tiny).folder)
+    chain.thresholds, chain.temperatures, chain.refiner, chain.gate = {}, {}, None, None
+    with torch.no_grad():
+        chain.segmenter.bias[1] -= 4  # the same order of pixels, hardly any above 0.5
+    data = SegmentationData(Images(str(tiny.parent / "data"), manifest="m.csv"), chain.classes, chain.sampling)
+    data.setup()
+    found = fit_thresholds(chain, data.split("val"), 1, 0)["coarse"]["disc"]
+    assert found.value < 0.5
+    assert found.bound > 0
+    case = data.split("test")[0]
+    before = predict_case(case, chain, MemoryStore()).read("coarse", case.whole)
+    chain.thresholds = {"coarse": [found.value]}
+    outcome = predict_case(case, chain, MemoryStore())
+    after, probability = outcome.read("coarse", case.whole), outcome.read("p_coarse", case.whole)[1] / 254
+    assert np.count_nonzero(after) > np.count_nonzero(before)
+    clear = np.abs(probability - found.value) > 1 / 254
+    assert np.array_equal((after == 1)[clear], (probability > found.value)[clear])
