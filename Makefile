@@ -18,8 +18,9 @@ setup: $(STAMP)  ## install everything into .venv (about 3 GB, once)
 demo: $(STAMP)  ## make phantoms, train, predict, report: into .demo/ and runs/
 	$(RUN) -m segcgan.demo
 
-test: $(STAMP)  ## run the tests
-	$(RUN) -m pytest $(PYTEST_ARGS)
+# A file of tests stays in one process: its tests share what they train. One thread each: the processes fill the cores.
+test: $(STAMP)  ## run the tests, on all cores
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## style and types
 	$(RUN) -m ruff check .

@@ -29,12 +29,12 @@ from segcgan.metrics.records import read_records, write_records
 KEPT = Path(__file__).parent / "results" / "seeds"
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCORES = {"dice": "Dice", "iou": "IoU", "boundary_iou": "Boundary IoU", "hd95": "HD95"}
-OVERLAYS = {"residual": "residual", "cGAN": "cgan", "VAE": "vae"}  # rows' names → configs/refiners/*.yaml
+OVERLAYS = {  # rows' names → configs/refiners/*.yaml
+    "residual": "residual", "cGAN": "cgan", "cGAN, weight 0": "cgan_without_critic", "VAE": "vae"
+}  # fmt: skip
 TEMPLATE = "image-blind template"
-# where references disagree, what draws samples together is off, or weak: without it prior samples come out empty
-_APART = {"cgan": ["--model.refiner.init_args.boundary_weight=0"], "vae": ["--model.refiner.init_args.hybrid=0.25"]}
 _NAME = re.compile(
-    r"(?P<config>.+?)_(?P<base>[0-9a-f]{8})(?:_(?P<overlay>[a-z]+)_(?P<own>[0-9a-f]{8}))?"
+    r"(?P<config>.+?)_(?P<base>[0-9a-f]{8})(?:_(?P<overlay>[a-z_]+)_(?P<own>[0-9a-f]{8}))?"
     r"_(?P<date>\d{4}-\d\d-\d\d)_seed_(?P<seed>\d+)"
 )
 
@@ -64,19 +64,14 @@ class Kept:
         return self.base, self.overlay, self.own
 
 
-def apart(config: str, overlay: str) -> list[str]:
-    """Return the words that go with an overlay on this set."""
-    return _APART.get(overlay, []) if "raters" in config else []
-
-
 def base_digest(configs: Sequence[str], extra: Sequence[str]) -> str:
     """Return what tells settings of all rows apart: the configs and words on the command line."""
     return _digest([_settings(config) for config in configs], list(extra))
 
 
-def own_digest(config: str, overlay: str) -> str:
+def own_digest(overlay: str) -> str:
     """Return what tells the settings of one refiner apart, behind whatever segmenter."""
-    return _digest(_settings(f"refiners/{overlay}"), apart(config, overlay))
+    return _digest(_settings(f"refiners/{overlay}"), [])
 
 
 def template_digest(config: str) -> str:
@@ -85,14 +80,19 @@ def template_digest(config: str) -> str:
     return _digest({key: data.get(key) for key in ("images", "classes", "boundary")})
 
 
-def current(config: str) -> set[tuple[str, str, str]]:
-    """Return the settings that the shipped configs have today; a "+" joins a config and what changes it."""
+def current(config: str, base: str = "") -> set[tuple[str, str, str]]:
+    """Return the settings that the shipped configs have today; a "+" joins a config and what changes it.
+
+    Args:
+        config: its name.
+        base: digest of what is wanted instead of the config as it is shipped, as words on the command line change it.
+    """
     first, *more = config.split("+")
     configs = [first, *(next(CONFIGS.glob(f"*/{name}.yaml")).relative_to(CONFIGS).with_suffix("") for name in more)]
     if any(not (CONFIGS / f"{each}.yaml").is_file() for each in configs):
         return set()
-    base = base_digest([str(each) for each in configs], [])
-    behind = {(base, overlay, own_digest(first, overlay)) for overlay in OVERLAYS.values()}
+    base = base or base_digest([str(each) for each in configs], [])
+    behind = {(base, overlay, own_digest(overlay)) for overlay in OVERLAYS.values()}
     return {(base, "", ""), *behind, (template_digest(first), "", "")}
 
 

@@ -14,6 +14,7 @@ Rows, for every seed:
 - thresholds, where several people annotated: samples for nothing, the coarse probability cut at even levels
 - image-blind template, likewise: the mean training mask at even levels, which no image changes (benchmarks/template.py)
 - residual, cGAN, VAE (--refiners): refiners behind the same segmenter, with the gate and without ("no gate")
+- cGAN, weight 0: the network and steps of the cGAN without its critic
 
 Validation chooses epochs, gate and post-processing. The test split is scored once per run. Trainings are ordinary
 runs below ``--runs``, so a second call continues where the first was stopped. Scores are kept in results/seeds by the
@@ -29,7 +30,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from kept import OVERLAYS, apart, base_digest, listed, own_digest  # beside this file
+from kept import OVERLAYS, base_digest, listed, own_digest  # beside this file
 from scored import finished, harvest, refiner_of, segmenter_of
 from summary import write_table
 
@@ -113,8 +114,8 @@ def train_all(
     found: dict[str, Run] = {}
     for each in refiners:
         overlay = OVERLAYS[each]
-        place = refiner_of(runs, name, overlay, own_digest(configs[0], overlay)).parent
-        words = [*base, f"--plan.segmenter_from={segmenter.folder}", *apart(configs[0], overlay)]
+        place = refiner_of(runs, name, overlay, own_digest(overlay)).parent
+        words = [*base, f"--plan.segmenter_from={segmenter.folder}"]
         found[each] = train(place, [*configs, f"refiners/{overlay}"], words)
     if not found:
         return
@@ -142,7 +143,7 @@ def main() -> None:
     there = {(one.settings, one.seed) for one in listed(name)}
     for seed in seeds if not chosen.only_table else []:
         overlays = [OVERLAYS[each] for each in chosen.refiners]
-        wanted = [(base, "", ""), *((base, each, own_digest(chosen.configs[0], each)) for each in overlays)]
+        wanted = [(base, "", ""), *((base, each, own_digest(each)) for each in overlays)]
         if chosen.kept and all((settings, seed) in there for settings in wanted):
             continue
         place = runs / f"seed_{seed}"
@@ -152,7 +153,7 @@ def main() -> None:
             other = [f"--seed_everything={seed + 1000}", *extra, "--plan.refiner_epochs=0"]
             train(place / "second", chosen.configs, other)
     harvest(name, seeds, runs, base)
-    write_table(name, chosen.seeds, costs)
+    write_table(name, chosen.seeds, costs, base)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from segcgan.metrics.records import read_records, write_records
 from segcgan.runs import Run, load
 from segcgan.segmenters import Ensemble
 from segcgan.tasks.stage import StageCLI
+from segcgan.tasks.temperature import fit_temperatures
+from segcgan.tasks.thresholds import fit_thresholds, values_of
 
 SPREADS = {"GED²": "ged2", "matched IoU": "matched_iou", "diversity of samples": "diversity"}
 THRESHOLDS = "segmenter, thresholds"  # where references disagree
@@ -126,8 +128,13 @@ def thresholds(seed: Path, config: str) -> dict[str, float]:
 
 def _coarse(cli: StageCLI, run: Run, split: str, others: list[Run] = []) -> list[tuple[Any, Any]]:  # noqa: B006
     chain = replace(load(run.folder), refiner=None, gate=None)
-    if others:
-        chain = replace(chain, segmenter=Ensemble([chain.segmenter, *(load(each.folder).segmenter for each in others)]))
+    if others:  # temperature and thresholds are those of the mean, as of any other segmenter
+        segmenters = [chain.segmenter, *(load(each.folder).segmenter for each in others)]
+        chain = replace(chain, segmenter=Ensemble(segmenters), temperatures={}, thresholds={})
+        data = cli.datamodule
+        if spare := data.split("calibrate"):
+            chain.temperatures = fit_temperatures(chain, spare, 1, data.seed)
+        chain.thresholds = values_of(fit_thresholds(chain, data.split("val"), 1, data.seed))
     cases = [case for case in cli.datamodule.split(split) if case.reference is not None]
     return [(case, predict_case(case, chain, MemoryStore()).read("coarse", case.whole)) for case in cases]
 
@@ -196,7 +203,7 @@ def harvest(config: str, seeds: list[int], runs: Path, base: str) -> None:
             found[THRESHOLDS] = row
         _keep(config, (base, "", ""), seed, found)
         for name, overlay in kept.OVERLAYS.items():
-            own = kept.own_digest(config.split("+")[0], overlay)
+            own = kept.own_digest(overlay)
             behind = {}
             for variant, words in (("refined", "no gate"), ("chosen", "gate")):
                 row = behind[f"+ {name}, {words}"] = Scored(f"+ {name}, {words}")
@@ -213,14 +220,15 @@ def _keep(config: str, settings: tuple[str, str, str], seed: int, found: dict[st
         kept.keep(config, settings, seed, *parts)
 
 
-def collect(config: str, seeds: list[int] | None = None) -> dict[str, Scored]:
+def collect(config: str, seeds: list[int] | None = None, base: str = "") -> dict[str, Scored]:
     """Return {row of the table: what it scored} of what is kept; rows of settings that have changed since have a mark.
 
     Args:
         config: its name.
         seeds: those wanted; None = all.
+        base: digest of the settings that have no mark; empty = the config as it is shipped.
     """
-    today, found = kept.current(config), {}
+    today, found = kept.current(config, base), {}
     for one in kept.listed(config):
         if seeds is not None and one.seed not in seeds:
             continue

@@ -98,15 +98,18 @@ def _interval(groups: int, found: dict[str, Scored]) -> str:
     return "95 %, bootstrap over " + ("groups" if groups > 1 else "blocks") + " of the mean over seeds"
 
 
-def write_table(config: str, seeds: list[int] | None = None, costs: dict[str, float] | None = None) -> dict[str, Any]:
+def write_table(
+    config: str, seeds: list[int] | None = None, costs: dict[str, float] | None = None, base: str = ""
+) -> dict[str, Any]:
     """Print the table and write ``results/refiners_<config>.json``.
 
     Args:
         config: its name.
         seeds: of the table; None = all that are kept.
         costs: of steps; None or empty = what an earlier table says.
+        base: digest of the settings whose rows have no mark; empty = the config as it is shipped.
     """
-    found = collect(config, seeds)
+    found = collect(config, seeds, base)
     if not found:
         raise SystemExit(f"no scores of {config} are kept yet")
     path = RESULTS / f"refiners_{config}.json"

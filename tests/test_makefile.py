@@ -106,7 +106,11 @@ def test_a_failed_install_is_tried_again(checkout: Path) -> None:
 
 @pytest.mark.parametrize(
     ("target", "command"),
-    [("demo", "-m segcgan.demo"), ("test", "-m pytest -k gate"), ("lint", "-m mypy --strict segcgan")],
+    [
+        ("demo", "-m segcgan.demo"),
+        ("test", "-m pytest -n auto --dist loadfile -k gate"),
+        ("lint", "-m mypy --strict segcgan"),
+    ],
 )
 def test_each_command_sets_itself_up(checkout: Path, target: str, command: str) -> None:
     done = make(checkout, target, "PYTEST_ARGS=-k gate")
@@ -117,4 +121,4 @@ def test_each_command_sets_itself_up(checkout: Path, target: str, command: str) 
 
 def test_plain_make_lists_the_targets(checkout: Path) -> None:
     listed = [line.split()[1] for line in make(checkout).stdout.splitlines()]
-    assert listed == ["help", "setup", "demo", "test", "lint", "clean"]
+    assert listed == ["help", "setup", "demo", "test", "lint", "tables", "clean"]

@@ -80,7 +80,7 @@ class Profile:
         Values are far when they lie outside those of all training images, span less than a twentieth of any, reach
         above all by ten times their range or below by twice, or begin or end half of that range inside of any.
         """
-        found = _range(case)
+        found = _range(case) if case.channels == len(self.low) else None  # others are refused elsewhere
         told = [] if found is None else [self._values(found)]
         return [text for text in [*told, self._pixels(_size(case))] if text]
 

@@ -1,6 +1,5 @@
 """Which class a polygon is: the column of a vector file that says so, and what its values mean."""
 
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ _CLASS = {f"{word}{end}" for word in ("label", "class", "category") for end in (
 _PERHAPS = {"code", "dn", "gridcode", "kind", "type", "value"}
 _NO_COLUMN = "'' = all polygons are one class"
 _SHOWN = 5  # values in an error
-log = logging.getLogger("segcgan")
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class Meaning:
 UNKNOWN = Meaning()
 
 
-def label_values(path: Path, table: dict[str, Array], count: int, meaning: Meaning) -> Array:
-    """Return the label value of each polygon, (N,) int32.
+def label_values(path: Path, table: dict[str, Array], count: int, meaning: Meaning) -> tuple[Array, str]:
+    """Return the label value of each polygon, (N,) int32, and what is doubtful about it, mostly nothing.
 
     The column is ``label``, or the one that is called class, category, … or holds names of classes (small and capital
     letters alike). Without any, all polygons are the first class.
@@ -79,8 +77,9 @@ def label_values(path: Path, table: dict[str, Array], count: int, meaning: Meani
     """
     column = _chosen(path, table, meaning)
     if column is None:
-        return np.full(count, meaning.value_of(1), np.int32)
-    return _translated(path, column, table, meaning)
+        doubt = "" if meaning.column is not None else _check_none(path, table, meaning)
+        return np.full(count, meaning.value_of(1), np.int32), doubt
+    return _translated(path, column, table, meaning), ""
 
 
 def _chosen(path: Path, table: dict[str, Array], meaning: Meaning) -> str | None:
@@ -96,8 +95,6 @@ def _chosen(path: Path, table: dict[str, Array], meaning: Meaning) -> str | None
         return found[0]
     if found:
         _check_unnamed(path, found[0], table)
-    else:
-        _check_none(path, table, meaning)
     return None
 
 
@@ -135,14 +132,16 @@ def _check_unnamed(path: Path, column: str, table: dict[str, Array]) -> None:
         raise SegcganError(f"{path}: column {column!r} names the classes {_listed(texts)}; give the list of classes")
 
 
-def _check_none(path: Path, table: dict[str, Array], meaning: Meaning) -> None:
+def _check_none(path: Path, table: dict[str, Array], meaning: Meaning) -> str:
+    """Refuse columns of which none says the class where there are several; return what is doubtful otherwise."""
     if len(meaning.names) > 2 and table:
         said = f"{path} has the columns {', '.join(map(repr, table))} and none says which class a polygon is"
         raise SegcganError(f"{said} ({', '.join(meaning.names)}); name one by {SETTING}, or call it 'label'")
     perhaps = [column for column in table if _plain(column) in _PERHAPS]
-    if meaning.names and (perhaps or len(meaning.names) > 2):
-        why = f"column {perhaps[0]!r} names no class" if perhaps else "there is no column that says the class"
-        log.warning("%s: all polygons are taken for %s, since %s", path, meaning.names[1], why)
+    if not meaning.names or not (perhaps or len(meaning.names) > 2):
+        return ""
+    why = f"column {perhaps[0]!r} names no class" if perhaps else "there is no column that says the class"
+    return f"all polygons of {path} are taken for {meaning.names[1]}, since {why}"
 
 
 def _translated(path: Path, column: str, table: dict[str, Array], meaning: Meaning) -> Array:

@@ -34,6 +34,7 @@ _RASTERS = (  # how files begin that GDAL reads beside TIFF
 _HDF = (b"\x89HDF\r\n\x1a\n", b"\x0e\x03\x13\x01")
 _CONVERTED = {".bmp", ".dem", ".dt2", ".ecw", ".flt", ".gif", ".hgt", ".sid", ".webp"}  # rasters, but not read here
 _NETCDF = {".nc", ".nc4", ".cdf"}
+_RESULTS = "holds results of a BIDS data set, not images; give that folder itself as input to predict what is in it"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     """Find the cases in a folder and all below it, through links as well, by content and not by extension, sorted.
 
     Hidden files and folders are passed over (among them are half-written files of a killed run), and so are text,
-    vector and sidecar files; anything else that is no image is returned with the reason.
+    vector and sidecar files; anything else that is no image is returned with the reason, as is the folder
+    ``derivatives`` of a BIDS data set, which holds masks.
 
     Args:
         folder: a folder, or a single file.
@@ -109,8 +111,11 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     passed = {path.resolve() for path in without} - {root.resolve(), *root.resolve().parents}
     if folder.is_dir():
         files = sorted(path for path in files_below(folder, unread.append) if _may_be_case(path, root, passed))
+    results = _derivatives(files, root)
+    files = [path for path in files if results.isdisjoint(path.parents)]
     sources: list[Source] = []
     rejected = [_unreadable(Path(error.filename), error) for error in unread]
+    rejected += [Rejected(path, f"{path} {_RESULTS}") for path in results]
     perhaps_dicom: list[Path] = []
     for path in files:
         try:
@@ -139,6 +144,17 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
         rejected += [Rejected(path, _unknown(path)) for path in rest]
     ordered = sorted(sources, key=lambda source: (source.path, source.name))
     return _unique(ordered, root), sorted(rejected, key=lambda item: item.path)
+
+
+def _derivatives(files: list[Path], root: Path) -> set[Path]:
+    """Return the folders ``derivatives`` that lie in a BIDS data set, as its description or its subjects show."""
+    named = {parent for path in files for parent in path.parents if parent.name == "derivatives"}
+    below = {folder for folder in named if folder != root and root in folder.parents}
+    return {
+        folder
+        for folder in below
+        if (folder.parent / "dataset_description.json").is_file() or any(folder.parent.glob("sub-*/"))
+    }
 
 
 def _no_raster(path: Path) -> str:

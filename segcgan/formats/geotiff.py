@@ -66,7 +66,7 @@ def open_case(source: Source, orientation: str = "canonical") -> Case:
 def _check_single(dataset: Any, path: Path) -> None:
     """Refuse a file of several images, naming those and how to take one out."""
     names = dataset.subdatasets
-    if names and not (dataset.count == 1 and len(names) == 1):
+    if len(names) > 1 or (names and not dataset.count):
         listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         cure = f"split it, for example with gdal_translate {quote(names[0])} {quote(path.stem)}.tif"
         said = f"{path} holds {len(names)} images and segcgan reads one per file"

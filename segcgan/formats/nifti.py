@@ -144,7 +144,8 @@ def header_of(case: Case) -> Any:
     grid = grid_of(case, str(case.path))
     source = load(case.path).header if case.format == "nifti" else None
     header = nibabel.Nifti2Header() if isinstance(source, nibabel.Nifti2Header) else nibabel.Nifti1Header()
-    header.set_data_shape(grid.shape[::-1])
+    flat = source is not None and len(source.get_data_shape()) == 2
+    header.set_data_shape(grid.shape[:0:-1] if flat else grid.shape[::-1])
     if isinstance(source, nibabel.Nifti1Header):  # also NIfTI-2, which derives from it
         header["pixdim"][:4] = source["pixdim"][:4]
         for name in _GEOMETRY:
@@ -158,11 +159,13 @@ def header_of(case: Case) -> Any:
 
 
 def save(path: Path, array: Array, header: Any, slope: float = 1.0) -> None:
-    """Write a uint8 array (z, y, x) or (K, z, y, x) as a NIfTI file.
+    """Write a uint8 array (z, y, x) or (K, z, y, x) as a NIfTI file; (1, y, x) as (x, y) where the header is flat.
 
     Bytes are written directly, because nibabel takes scaled arrays only as floats, many times the memory.
     """
-    header.set_data_shape(array.shape[:-4:-1] + array.shape[:-3])
+    flat = len(header.get_data_shape()) == 2 and array.ndim == 3
+    spatial = array.shape[:-4:-1]
+    header.set_data_shape((spatial[:2] if flat else spatial) + array.shape[:-3])
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(slope, 0)
     with ImageOpener(path, "wb") as file:

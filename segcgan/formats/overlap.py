@@ -1,6 +1,5 @@
 """Whether polygons lie in their scene, and what is wrong if they do not."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from segcgan.formats.extent import crs_name, extent_of, in_words
 from segcgan.formats.raster import GDAL_ERRORS
 
 _LITTLE = 0.01
-log = logging.getLogger("segcgan")
 
 
 def project(shapes: Array, crs: CRS, scene: CRS) -> Array:
@@ -36,7 +34,7 @@ def project(shapes: Array, crs: CRS, scene: CRS) -> Array:
 
 
 def check_overlap(path: Path, shapes: Array, crs: CRS, polygons: Array, inside: Array, case: Case) -> None:
-    """Refuse polygons that never touch their scene, and warn if they hardly do or are too small to be seen.
+    """Refuse polygons that never touch their scene; note if they hardly do or are too small to be seen.
 
     "Hardly" is an area in the scene below 1 % of the area of all polygons and below 1 % of the scene: a file of a whole
     country is none of it, nor is a scene that shows one house.
@@ -65,11 +63,11 @@ def check_overlap(path: Path, shapes: Array, crs: CRS, polygons: Array, inside: 
     covered = float(shapely.area(shapely.clip_by_rect(polygons[inside], 0, 0, width, height)).sum())
     total = float(shapely.area(polygons).sum())
     if total < 1:
-        log.warning("%s: all its polygons together are smaller than a pixel of %s", path, case.path.name)
+        case.notes.append(f"all polygons of {path} together are smaller than a pixel")
     elif covered < _LITTLE * min(total, height * width):
         of_labels, of_scene = covered / total, covered / (height * width)
-        shares = f"{of_labels:.2%} of the area of its polygons lies in {case.path.name} and covers {of_scene:.2%} of it"
-        log.warning("%s: only %s; are these its labels?", path, shares)
+        lies = f"only {of_labels:.2%} of the area of the polygons of {path} lies in the scene"
+        case.notes.append(f"{lies} and covers {of_scene:.2%} of it: are these its labels?")
 
 
 def _seen(shapes: Array, crs: CRS, scene: CRS) -> Array | None:

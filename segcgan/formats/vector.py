@@ -1,6 +1,5 @@
 """Polygons (GeoJSON, GeoPackage, Shapefile, FlatGeobuf) as labels of a raster, burnt window by window."""
 
-import logging
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,6 @@ _KINDS = {
     _Kind.MULTIPOINT: "MultiPoint",
     _Kind.MULTILINESTRING: "MultiLineString",
 }
-log = logging.getLogger("segcgan")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def open_labels(path: Path, case: Case, meaning: Meaning = UNKNOWN) -> LabelRead
 
     Args:
         path: of the file.
-        case: the raster.
+        case: the raster; what is doubtful about its labels is added to ``case.notes``.
         meaning: layer, column and classes.
 
     Raises:
@@ -71,9 +69,9 @@ def open_labels(path: Path, case: Case, meaning: Meaning = UNKNOWN) -> LabelRead
     if case.geometry.crs is None:
         raise SegcganError(f"{path} needs a georeferenced image and {case.path} has no CRS; give a label raster")
     shapes, table, crs = read_layer(path, meaning.layer)
-    shapes, table = _polygons_only(path, shapes, table)
+    shapes, table = _polygons_only(path, shapes, table, case)
     if not len(shapes):
-        log.warning("%s holds no polygons, so all of %s is background", path, case.path.name)
+        case.notes.append(f"{path} holds no polygons, so all of the scene is background")
         return Footprints(shapes, np.zeros(0, np.int32), shapely.STRtree(shapes))
     polygons, owner = _in_pixels(path, shapes, crs, case)
     height, width = case.stored["size"]
@@ -81,7 +79,9 @@ def open_labels(path: Path, case: Case, meaning: Meaning = UNKNOWN) -> LabelRead
     check_overlap(path, shapes, crs, polygons, inside, case)
     polygons, owner = polygons[inside], owner[inside]
     rows = np.unique(owner)
-    values = label_values(path, {name: column[rows] for name, column in table.items()}, len(rows), meaning)
+    seen = {name: column[rows] for name, column in table.items()}
+    values, doubt = label_values(path, seen, len(rows), meaning)
+    case.notes += [doubt] if doubt else []
     return Footprints(polygons, values[np.searchsorted(rows, owner)], shapely.STRtree(polygons))
 
 
@@ -120,8 +120,8 @@ def _chosen_layer(path: Path, layers: list[str], wanted: str | None) -> str | No
     return wanted
 
 
-def _polygons_only(path: Path, shapes: Array, table: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-    """Leave out features that are no areas, and say so."""
+def _polygons_only(path: Path, shapes: Array, table: dict[str, Array], case: Case) -> tuple[Array, dict[str, Array]]:
+    """Leave out features that are no areas, and note it."""
     kinds = shapely.get_type_id(shapes)
     area = np.isin(kinds, _AREAS) & ~shapely.is_empty(shapes)
     others = {_KINDS[kind]: int((kinds == kind).sum()) for kind in np.unique(kinds) if kind in _KINDS}
@@ -129,7 +129,7 @@ def _polygons_only(path: Path, shapes: Array, table: dict[str, Array]) -> tuple[
         listed = " and ".join(f"{count} {kind}" for kind, count in others.items())
         if not area.any():
             raise SegcganError(f"{path} holds {' and '.join(others)} and labels are polygons; buffer them first")
-        log.warning("%s: %s are left out, since labels are polygons; buffer them first", path, listed)
+        case.notes.append(f"{listed} of {path} are left out, since labels are polygons: buffer them first")
     return shapes[area], {name: column[area] for name, column in table.items()}
 
 

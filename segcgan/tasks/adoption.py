@@ -11,6 +11,7 @@ from segcgan.errors import SegcganError
 from segcgan.runs import Run
 
 _REFINER_ONLY = ("corrupted", "corruption")  # settings of the data that no segmenter meets
+_SHOWN_ONLY = ("colour", "snomed")  # of classes: nothing is learnt from them
 
 
 def adopt(run: Run, source: Path, stages: list[str]) -> None:
@@ -37,12 +38,15 @@ def adopt(run: Run, source: Path, stages: list[str]) -> None:
     for config in (mine, theirs):
         for name in _REFINER_ONLY:
             config["data"].pop(name, None)
+        for spec in config["data"]["classes"]:
+            for name in _SHOWN_ONLY:
+                spec.pop(name, None)
         adversary = config["model"].get("adversary") or {}
         if (adversary.get("init_args") or {}).get("trains") != "segmenter":
             config["model"].pop("adversary", None)
     folds = ["plan.folds"] if any(stage.startswith("fold-") for stage in wanted) else []  # else theirs are not met
     for name in ("seed_everything", "data", "model.segmenter", "model.regularisers", "model.adversary", *folds):
-        if (_at(mine, name) or None) != (_at(theirs, name) or None):
+        if not _same(_at(mine, name), _at(theirs, name)):
             cure = "use the same, or train a segmenter here (plan.segmenter_from: null)"
             raise SegcganError(f"plan.segmenter_from: {source} was trained with another {name}; {cure}")
     for name in ("weights", "bank"):
@@ -59,6 +63,13 @@ def _copy(path: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     with replacing(target) as draft:
         shutil.copyfile(path, draft)
+
+
+def _same(mine: Any, theirs: Any) -> bool:
+    """Compare settings; one that an older version did not know is as if left out."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return all(_same(mine.get(key), theirs.get(key)) for key in {*mine, *theirs})
+    return bool((mine or None) == (theirs or None))
 
 
 def _at(config: dict[str, Any], name: str) -> Any:

@@ -25,7 +25,7 @@ from segcgan.tasks.console import log
 from segcgan.tasks.journal import join_tables
 from segcgan.tasks.stage import StageCLI
 from segcgan.tasks.temperature import fit_temperatures
-from segcgan.tasks.thresholds import fit_thresholds
+from segcgan.tasks.thresholds import fit_thresholds, values_of
 
 
 def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
@@ -85,7 +85,7 @@ def _choose_thresholds(cli: StageCLI, run: Run) -> None:
         log.info("threshold, %s: %s", what, said)
     if cli.trainer.global_rank == 0:
         run.note(thresholds=words)
-    task.thresholds = {variant: [each.value for each in per.values()] for variant, per in found.items()}
+    task.thresholds = values_of(found)
 
 
 def evaluate(args: list[str], run: Run, split: str) -> Table:

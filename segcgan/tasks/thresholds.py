@@ -9,6 +9,11 @@ from segcgan.inference.store import MemoryStore
 from segcgan.metrics.decision import DiceCurve, Threshold, fit_threshold
 
 
+def values_of(found: dict[str, dict[str, Threshold]]) -> dict[str, list[float]]:
+    """Return what a chain takes of fitted thresholds."""
+    return {variant: [each.value for each in per.values()] for variant, per in found.items()}
+
+
 def fit_thresholds(chain: Chain, cases: Sequence[Case], samples: int, seed: int) -> dict[str, dict[str, Threshold]]:
     """Choose thresholds of the coarse and of the refined probability; see :func:`fit_threshold`.
 

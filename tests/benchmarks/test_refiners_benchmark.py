@@ -35,7 +35,7 @@ def modules(monkeypatch, tmp_path):
     monkeypatch.setattr(statistics, "_MEDIANS", 500)
     (tmp_path / "configs" / "refiners").mkdir(parents=True)
     (tmp_path / "configs" / "tiny.yaml").write_text("model: {lr: 1}\ndata: {boundary: 2}\n")
-    for name in REFINERS:
+    for name in kept.OVERLAYS.values():
         (tmp_path / "configs" / "refiners" / f"{name}.yaml").write_text(OVERLAY.format(name, 8))
     monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(kept, "CONFIGS", tmp_path / "configs")
@@ -56,7 +56,7 @@ def rows(base: float, gain: float, groups: int) -> list[Row]:
 
 def make(kept, runs: Path, seed: int, groups: int) -> None:
     place = runs / f"seed_{seed}"
-    behind = {f"{name}_{kept.own_digest('tiny', name)}/tiny+{name}": gain for name, gain in REFINERS.items()}
+    behind = {f"{name}_{kept.own_digest(name)}/tiny+{name}": gain for name, gain in REFINERS.items()}
     for name, gain in (RUNS | behind).items():
         run = place / name / "2026-01-01_00-00-00"
         (run / "stages").mkdir(parents=True)
@@ -149,7 +149,7 @@ def test_rows_of_today_and_of_then_stand_side_by_side(modules, tmp_path):
     table(*modules, tmp_path / "runs", [0])
     (tmp_path / "configs" / "tiny.yaml").write_text("model: {lr: 3}\ndata: {boundary: 2}\n")
     make(kept, tmp_path / "new", 0, groups=4)
-    for name in ("longer", "second", *(f"{each}_{kept.own_digest('tiny', each)}" for each in REFINERS)):
+    for name in ("longer", "second", *(f"{each}_{kept.own_digest(each)}" for each in REFINERS)):
         shutil.rmtree(tmp_path / "new" / "seed_0" / name)
     (tmp_path / "new" / "seed_0" / "cases_mean_of_two.csv").unlink()
     rows = {row["row"]: row for row in table(*modules, tmp_path / "new", [0])["rows"]}
@@ -158,6 +158,14 @@ def test_rows_of_today_and_of_then_stand_side_by_side(modules, tmp_path):
     assert [key for key in rows["segmenter"]["dice"] if key.startswith("minus")] == [
         "minus post-processed", "minus post-processed, left out"]  # fmt: skip
     assert rows["segmenter"]["config"] != rows["segmenter (older config)"]["config"]
+
+
+def test_words_on_the_command_line_are_settings_of_their_own(modules, tmp_path):
+    summary, _, kept = modules
+    base = kept.base_digest(["tiny"], ["--model.lr=7"])
+    kept.keep("tiny", (base, "", ""), 0, {"segmenter": rows(0.5, 0, 4)[::3]}, {}, {})
+    assert [row["row"] for row in summary.write_table("tiny", base=base)["rows"]] == ["segmenter"]
+    assert [row["row"] for row in summary.write_table("tiny")["rows"]] == ["segmenter (older config)"]
 
 
 def test_scores_that_are_kept_again_replace_those_of_the_same_settings(modules, tmp_path):
@@ -178,7 +186,7 @@ def test_rightly_empty_masks_count_1_and_the_old_rule_stands_beside_it(modules, 
         odd = replace(same[0], case="odd", status=status, dice=score, iou=score, boundary_iou=score, hd95=90.0)
         found[name] = [*same, odd]
     kept.keep("tiny", (base, "", ""), 0, {"trained longer": found["trained longer"]}, {}, {})
-    own = kept.own_digest("tiny", "residual")
+    own = kept.own_digest("residual")
     kept.keep("tiny", (base, "residual", own), 0, {"+ residual, no gate": found["+ residual, no gate"]}, {}, {})
     lines = {row["row"]: row for row in summary.write_table("tiny")["rows"]}
     longer, residual = lines["trained longer"], lines["+ residual, no gate"]
@@ -205,9 +213,7 @@ def test_settings_of_several_configs_are_told_apart(modules):
     *_, kept = modules
     names = ["tiny", "refiners/cgan", "refiners/vae"]
     assert len({kept.base_digest(names[:count], extra) for count in (1, 2, 3) for extra in ([], ["--model.lr=1"])}) == 6
-    (kept.CONFIGS / "tiny_raters.yaml").write_text("data: {}")
-    assert kept.own_digest("tiny", "vae") != kept.own_digest("tiny_raters", "vae")  # other words go with it
-    assert kept.own_digest("tiny", "residual") == kept.own_digest("tiny_raters", "residual")
+    assert kept.own_digest("cgan") != kept.own_digest("vae")
 
 
 def test_a_single_scene_is_compared_by_blocks(modules, tmp_path):

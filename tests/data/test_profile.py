@@ -114,6 +114,10 @@ def test_nothing_valid_is_nothing_to_compare(profile):
     assert Profile.fit([empty], resampled=False) is None
 
 
+def test_other_channels_are_for_others_to_refuse(profile):
+    assert profile.differences(case(0, 1, channels=3)) == []
+
+
 def test_of_an_older_run_the_range_of_the_normalisation_is_known():
     normalisation = Normalisation(1)
     normalisation.low.fill_(120)

@@ -23,6 +23,7 @@ def case(tmp_path):
 
 def burnt(case, first, second, meaning=TWO, rings=(SQUARE, OTHER)):
     """Return the values of two squares with these properties."""
+    case.notes.clear()
     path = geojson(case.path.with_name("m.geojson"), list(rings), [first, second])
     labels = open_labels(path, case, meaning)(case.whole)[0]
     return int(labels[15, 15]), int(labels[15, 35])
@@ -62,15 +63,16 @@ def test_the_setting_decides(case):
         burnt(case, first, second, Meaning(TWO.names, TWO.values, "zones"))
 
 
-def test_without_a_column_there_is_one_class(case, caplog):
+def test_without_a_column_there_is_one_class(case):
     assert burnt(case, {}, {}, ONE) == (1, 1)
     assert burnt(case, {"osm_id": 3, "name": "Inn"}, {"osm_id": 4, "name": None}, ONE) == (1, 1)
     assert burnt(case, {}, {}, Meaning(("background", "House"), ((0,), (255,)))) == (255, 255)
-    assert not caplog.text
+    assert case.notes == []
     assert burnt(case, {"type": "barn"}, {"type": "villa"}, ONE) == (1, 1)
-    assert "all polygons are taken for House, since column 'type' names no class" in caplog.text
+    path = case.path.with_name("m.geojson")
+    assert case.notes == [f"all polygons of {path} are taken for House, since column 'type' names no class"]
     assert burnt(case, {}, {}) == (5, 5)
-    assert "all polygons are taken for House, since there is no column that says the class" in caplog.text
+    assert case.notes == [f"all polygons of {path} are taken for House, since there is no column that says the class"]
 
 
 def test_columns_that_say_no_class_are_refused_by_name(case):

@@ -86,6 +86,20 @@ def test_sidecars_are_silent_and_strangers_are_not(tmp_path):
     assert "is not an image segcgan reads (DICOM, NIfTI, GeoTIFF, PNG or JPEG)" in rejected[1].reason
 
 
+def test_results_in_a_bids_data_set_are_no_images(tmp_path):
+    for name in ("sub-01/anat/sub-01_T1w.png", "derivatives/seg/sub-01/sub-01_dseg.png", "derivatives/x.png"):
+        png(tmp_path / "study" / name)
+    found, rejected = discover(tmp_path / "study")
+    assert [source.name for source in found] == ["sub-01_T1w"]
+    place = tmp_path / "study/derivatives"
+    cure = "give that folder itself as input to predict what is in it"
+    assert [item.reason for item in rejected] == [f"{place} holds results of a BIDS data set, not images; {cure}"]
+    assert names(place) == ["sub-01_dseg", "x"]
+    assert names(tmp_path) == ["sub-01_T1w"]
+    png(tmp_path / "plain/derivatives/a.png")  # no BIDS: a name like any other
+    assert names(tmp_path / "plain") == ["a"]
+
+
 def test_names_are_unique(tmp_path):
     for name in ("p1/scan.png", "p2/scan.png", "p2/other.png"):
         png(tmp_path / name)

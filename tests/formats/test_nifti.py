@@ -240,6 +240,29 @@ def test_masks_of_nifti_2_may_be_longer_than_nifti_1_allows(tmp_path):
     np.testing.assert_array_equal(open_labels(path, case)(case.whole), truth)
 
 
+@pytest.mark.parametrize("affine", [RAS, np.diag([-2.0, 3.0, 1.0, 1.0]), np.eye(4)[[1, 0, 2, 3]]])
+def test_a_flat_image_gets_a_flat_mask(tmp_path, affine):
+    save(tmp_path / "flat.nii.gz", np.arange(20, dtype=np.int16).reshape(4, 5), affine)
+    case = open_case(tmp_path / "flat.nii.gz")
+    mask = (case.read(case.whole)[0][0] > 11).astype(np.uint8)
+    (path,) = write_mask(tmp_path, "flat_mask", case, lambda window: mask[window], [ClassSpec("a"), ClassSpec("b")])
+    image, written = nibabel.load(tmp_path / "flat.nii.gz"), nibabel.load(path)
+    assert written.shape == image.shape == (4, 5)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(image.dataobj) > 11)
+    np.testing.assert_array_equal(written.affine, image.affine)
+    np.testing.assert_array_equal(open_labels(path, case)(case.whole), mask)
+    bytes_ = np.stack([254 - 100 * mask, 100 * mask])
+    (path,) = write_probability(tmp_path, "p", case, lambda window: bytes_[(slice(None), *window)])
+    assert nibabel.load(path).shape == (4, 5, 1, 2)
+
+
+def test_a_single_slice_stays_one(tmp_path):
+    save(tmp_path / "slice.nii.gz", np.zeros((4, 5, 1), np.int16))
+    case = open_case(tmp_path / "slice.nii.gz")
+    (path,) = write_mask(tmp_path, "m", case, lambda w: np.zeros(case.shape, np.uint8)[w], [ClassSpec("a")])
+    assert nibabel.load(path).shape == (4, 5, 1)
+
+
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 @pytest.mark.parametrize(("written", "named"), [("v.nii.gz", "v.nii"), ("v.nii", "v.nii.gz"), ("v.nii", "v.NII.GZ")])
 def test_a_name_that_lies_about_compression(tmp_path, kind, written, named):

@@ -2,6 +2,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from segcgan.metrics.summary import CONVENTION
 from segcgan.report.html import write_report
 
 TABLE = (
@@ -83,3 +84,19 @@ def test_a_failed_write_leaves_the_old_page(tmp_path):
         write_report(path, "\ud800", {}, TABLE)
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "stated", "said"),
+    [
+        (CONVENTION, "surfels, max, rightly empty 1", "score 1 in Dice, IoU"),
+        (CONVENTION, "surfels, max, rightly empty nan", "are left out of Dice, IoU"),
+        ("HD95, ASSD, NSD, Boundary F: surface, percentile", "surfels, max", "are left out of Dice, IoU"),  # older runs
+    ],
+)
+def test_the_rule_for_rightly_empty_masks_is_that_of_the_table(tmp_path, label, stated, said):
+    lines = [*TABLE[1], [label, stated, stated, ""]]
+    write_report(tmp_path / "report.html", "run", {}, (TABLE[0], lines))
+    page = (tmp_path / "report.html").read_text()
+    assert said in page
+    assert "weighted by area (Nikolov 2018" in page

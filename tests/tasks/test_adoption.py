@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from segcgan.cli import main
@@ -36,6 +37,20 @@ def test_a_segmenter_trained_with_folds_serves_a_refiner_that_needs_none(tiny: P
     assert main(["fit", *overlay(tiny), f"--plan.segmenter_from={source.folder}", "--plan.folds=0"]) == 0
     run = Run.find(tiny.parent / "runs" / "tiny+gan")
     assert sorted(path.stem for path in (run.folder / "stages").iterdir()) == ["chain", "refiner", "segmenter"]
+
+
+def test_settings_that_teach_a_segmenter_nothing_may_differ(tiny: Path) -> None:
+    """Colours, and settings with their default that a run of an older version does not list."""
+    assert main(["fit", "--config", str(tiny), "--plan.folds=0"]) == 0
+    source = Run.find(tiny.parent / "runs" / "tiny")
+    config = yaml.safe_load((source.folder / "config.yaml").read_text())
+    assert config["data"]["images"].pop("label_column") is None
+    (source.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    content = yaml.safe_load(tiny.read_text())
+    content["data"]["classes"][1] |= {"colour": "#112233", "snomed": "10200004|Liver"}
+    other = tiny.with_name("other.yaml")
+    other.write_text(yaml.safe_dump(content))
+    assert main(["fit", "--config", str(other), "--plan.folds=0", f"--plan.segmenter_from={source.folder}"]) == 0
 
 
 @pytest.mark.parametrize(
