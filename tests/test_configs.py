@@ -93,7 +93,7 @@ def test_config_runs_from_end_to_end(name: str, shared_data: Path, tmp_path: Pat
         pictures = FOLDERS[name](shared_data, folder)
         assert main(["predict", "-i", str(folder), "-o", str(out), "-m", str(run.folder)]) == 0
         for picture in pictures:
-            (mask,) = out.glob(f"{picture.stem}_mask.*")
+            (mask,) = (path for path in out.glob(f"{picture.stem}_mask.*") if path.suffix != ".xml")
             assert open_case(mask).shape == open_case(picture).shape, picture
 
 

@@ -20,7 +20,7 @@ UNET = {
 @pytest.fixture
 def unet(tiny: Path) -> list[str]:
     words = ["--model.segmenter.class_path=segmentation_models_pytorch.Unet", "--plan.folds=0"]
-    words += [f"--model.segmenter.init_args.{key}={json.dumps(value)}" for key, value in UNET.items()]
+    words += [f"--model.segmenter.init_args={json.dumps(UNET)}"]
     few = ["--plan.segmenter_epochs=1", "--plan.refiner_epochs=1"]
     return ["--config", str(tiny), *words, *few]
 
