@@ -42,7 +42,7 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         chain = task.chain_for(cli.datamodule, str(cli.trainer.precision))
         task.temperatures = fit_temperatures(chain, spare, task.samples, cli.datamodule.seed)
         said = ", ".join(f"{name} {value:.2f}" for name, value in task.temperatures.items())
-        log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said)
+        log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said or "none")
     _choose_thresholds(cli, run)
     cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if cli.trainer.global_rank == 0:
