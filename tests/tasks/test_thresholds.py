@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from segcgan.data.module import Images, SegmentationData
 from segcgan.inference.engine import predict_case
 from segcgan.inference.store import MemoryStore
 from segcgan.runs import Run, load
+from segcgan.tasks import evaluation
 from segcgan.tasks.temperature import fit_temperatures
 from segcgan.tasks.thresholds import fit_thresholds
+from tests.inference.conftest import make_chain
 
 
 def trained(tiny: Path) -> Run:
@@ -73,3 +76,17 @@ def test_masks_of_somebody_else_choose_nothing_for_the_segmenter(tiny: Path) -> 
     assert str(found["coarse"]["disc"]) == "0.5 (0 validation group(s), 4 are needed to choose another)"
     assert found["refined"]["disc"].groups == 5
     assert list(fit_temperatures(chain, cases, 1, 0)) == ["refined"]
+
+
+def test_they_are_chosen_where_the_trainer_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all validation cases would be predicted on the CPU, beside an idle GPU."""
+    seen = []
+    monkeypatch.setattr(evaluation, "fit_thresholds", lambda chain, *_: seen.append(chain.device.type) or {})
+    chain = make_chain()
+    trainer = SimpleNamespace(
+        precision="32-true", global_rank=1, strategy=SimpleNamespace(root_device=torch.device("meta"))
+    )
+    data = SimpleNamespace(split=lambda name: [], seed=0)
+    model = SimpleNamespace(chain_for=lambda data, precision: chain, samples=1)
+    evaluation._choose_thresholds(SimpleNamespace(model=model, datamodule=data, trainer=trainer), None)
+    assert seen == ["meta"]
