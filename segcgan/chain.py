@@ -28,7 +28,8 @@ class Chain:
         classes: index 0 is the background.
         sampling: patch size, context and spacing the networks were trained with.
         bf16: run the networks in bfloat16.
-        temperatures: of the coarse and the refined probability, as they are written; 1 where nothing was fitted.
+        temperatures: of the segmenter's ("coarse") and of the refined probability, as they are written; 1 where
+            nothing was fitted. Neither these nor thresholds touch coarse masks that somebody else made.
         thresholds: of the foreground classes in the coarse and the refined probability, as they are written (see
             :func:`segcgan.metrics.decision.decide`); the most likely class where nothing was fitted.
         tag: identifies weights and settings, so that an interrupted prediction is only resumed by the same chain.

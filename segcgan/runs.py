@@ -100,6 +100,11 @@ class Run:
         """Names of the parts of the segmenter that were left out (see :mod:`segcgan.segmenters.unused`)."""
         return list(self.facts.get("unused", []))
 
+    @property
+    def all_learn(self) -> bool:
+        """Whether a dry run gave every parameter of the segmenter a gradient; False where nobody looked."""
+        return bool(self.facts.get("all_learn", False))
+
     def finished(self, stage: str) -> bool:
         """Tell whether a stage is finished."""
         return (self.folder / "stages" / f"{stage}.json").is_file()

@@ -82,9 +82,12 @@ class AgreementGate(Gate):
     def fit(self, examples: Sequence[GateExample]) -> str:
         """Choose the threshold; see the class.
 
+        A case without a gain has no known pixel: it is no witness, and a group of such cases is none.
+
         In ``facts``, harm and gain are those at the threshold that was tried; None where there was none to try.
         """
         self.threshold.fill_(_SHUT)
+        examples = [each for each in examples if each.gain == each.gain]
         groups = sorted({each.group for each in examples})
         self.facts = {
             "promise": self.promise,
@@ -187,7 +190,7 @@ def _by_group(
     member = np.eye(len(groups))[[place[each.group] for each in examples]]  # (N, G)
     harmed = np.array([each.harmed for each in examples], float)[:, None] * member
     reference = np.array([each.reference for each in examples], float) @ member
-    gain = np.nan_to_num(np.array([each.gain for each in examples], float))[:, None] * member
+    gain = np.array([each.gain for each in examples], float)[:, None] * member
     return harm_shares(harmed[order].cumsum(0)[last], reference), gain[order].cumsum(0)[last] / member.sum(0)
 
 

@@ -70,9 +70,7 @@ def command(chosen: argparse.Namespace) -> list[Prediction]:
 def _for_foreign(chain: Chain, run: Run) -> Chain:
     if chain.refiner is None:
         raise SegcganError(f"{run.folder} has no refiner; train one with plan.refiner_epochs above 0")
-    warmth = {name: value for name, value in chain.temperatures.items() if name != "coarse"}  # that of its own masks
-    thresholds = {name: values for name, values in chain.thresholds.items() if name != "coarse"}
-    return replace(chain, segmenter=None, temperatures=warmth, thresholds=thresholds)
+    return replace(chain, segmenter=None)
 
 
 def device(name: str) -> str:

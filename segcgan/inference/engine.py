@@ -160,7 +160,7 @@ def _strip(
     whole = (window[0], window[1], window[2])
     valid = case.read(whole)[1][0]
     coarse = source.read(whole)
-    labels, encoded = _encode(coarse, valid, chain, "coarse")
+    labels, encoded = _encode(coarse, valid, chain, "coarse" if case.coarse is None else None)
     layers = {"coarse": labels, "p_coarse": encoded}
     if chain.refiner is None:
         return layers | shares(draws.certain(coarse), valid)
@@ -211,14 +211,17 @@ def _tile_input(case: Case, chain: Chain, plan: Plan, source: CoarseSource, tile
     )
 
 
-def _encode(probability: Array, valid: Array, chain: Chain, variant: str) -> tuple[Array, Array]:
-    """Return class indices (d, h, w) and probabilities (K, d, h, w), both uint8 with 255 where invalid."""
+def _encode(probability: Array, valid: Array, chain: Chain, variant: str | None) -> tuple[Array, Array]:
+    """Return class indices (d, h, w) and probabilities (K, d, h, w), both uint8 with 255 where invalid.
+
+    Temperature and thresholds are those of ``variant``; None = a mask that somebody else made, which stays as it is.
+    """
     labels = probability.argmax(0)
-    temperature = chain.temperatures.get(variant, 1.0)
+    temperature = chain.temperatures.get(variant, 1.0) if variant else 1.0
     if temperature != 1:
         probability = probability ** (1 / temperature)
         probability /= np.maximum(probability.sum(0), 1e-12)
-    if variant in chain.thresholds:  # of the probability as it is written
+    if variant and variant in chain.thresholds:  # of the probability as it is written
         labels = decide(probability, chain.thresholds[variant])
     labels = np.where(valid, labels, IGNORE).astype(np.uint8)
     return labels, np.where(valid, np.rint(probability * 254), 255).astype(np.uint8)

@@ -65,7 +65,9 @@ class DiceCurve:
 
     @property
     def dice(self) -> Array:
-        """(len(CANDIDATES),) Dice; 1 where the class is rightly absent."""
+        """(len(CANDIDATES),) Dice; 1 where the class is rightly absent, NaN where nothing is known."""
+        if not self._counts.any():
+            return np.full(len(CANDIDATES), np.nan)
         above = self._counts[:, ::-1].cumsum(1)[:, ::-1]
         false, true = above[:, np.rint(CANDIDATES * _BINS).astype(int) + 1]
         size = self._counts[1].sum() + false + true
@@ -106,24 +108,37 @@ def fit_threshold(curves: Sequence[Array], groups: Sequence[str]) -> Threshold:
     Of calibrated probabilities the best threshold is half the Dice it reaches (Lipton et al. 2014), so at most 0.5. So
     candidates are tested downwards from 0.5, until the lower bound (Student's t, 95 %, one sided) of the gain over 0.5
     is not above 0: in an order that is fixed beforehand, all tests together are wrong in at most 5 % (fixed-sequence
-    testing, Maurer et al. 1995). Groups, not cases, count: slices of one patient are no independent witnesses.
+    testing, Maurer et al. 1995). A candidate that gives the masks of 0.5 is no test and does not end the sequence: of a
+    network that is never sure, no probability may lie between 0.3 and 0.5. Groups, not cases, count: slices of one
+    patient are no independent witnesses.
 
     Args:
-        curves: Dice of each case (len(CANDIDATES),).
+        curves: Dice of each case (len(CANDIDATES),); NaN where nothing is known, such cases do not count.
         groups: patient or scene of each case.
     """
-    names = list(dict.fromkeys(groups))
-    table = np.stack([np.mean([c for c, g in zip(curves, groups, strict=True) if g == n], axis=0) for n in names])
-    means, count = table.mean(0), len(names)
+    table = _means_of_groups(curves, groups)
+    means, count = table.mean(0) if len(table) else np.full(len(CANDIDATES), np.nan), len(table)
     best, found = 0, 0.0
     for index in range(1, len(CANDIDATES)):
-        bound = _lower_bound(table[:, index] - table[:, 0])
+        gains = table[:, index] - table[:, 0]
+        if not gains.any():
+            continue
+        bound = _lower_bound(gains)
         if not bound > 0:
             break
         if means[index] > means[best]:
             best = index
             found = bound
     return Threshold(float(CANDIDATES[best]), float(means[0]), float(means[best]), found, count)
+
+
+def _means_of_groups(curves: Sequence[Array], groups: Sequence[str]) -> Array:
+    """Return the mean curve of each group, (G, len(CANDIDATES))."""
+    members: dict[str, list[Array]] = {}
+    for curve, group in zip(curves, groups, strict=True):
+        if np.isfinite(curve).all():
+            members.setdefault(group, []).append(curve)
+    return np.array([np.mean(each, axis=0) for each in members.values()]).reshape(-1, len(CANDIDATES))
 
 
 def _lower_bound(gains: Array) -> float:

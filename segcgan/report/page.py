@@ -41,6 +41,7 @@ def write_run_report(run: Path) -> Path:
     promised = facts.get("gate_fit", {}).get("promised")  # not of older runs, nor of every gate
     if promised:
         shown["gate promises"] = promised if facts["gate_fit"]["open"] else "nothing, every coarse mask is kept"
+    shown |= {f"threshold, {what}": said for what, said in facts.get("thresholds", {}).items()}
     shown |= _stages(run, facts.get("bank", {}))
     shown["segcgan"] = f"{facts.get('version', '')}, torch {facts.get('torch', '')}"
     curve_files = sorted((run / "logs").glob("*/metrics.csv"), key=lambda path: path.stat().st_mtime)
@@ -50,7 +51,7 @@ def write_run_report(run: Path) -> Path:
     notes = (
         []
         if split == "test"
-        else ["Validation cases chose epochs and gate: the test split tells how well it does."]
+        else ["Validation cases chose epochs, thresholds and gate: the test split tells how well it does."]
     )
     if promised:
         notes.append(_GATE)

@@ -4,8 +4,9 @@ from segcgan.segmenters.base import segmenter_loss
 from segcgan.segmenters.boundary import BoundarySegmenter
 from segcgan.segmenters.ensemble import Ensemble
 from segcgan.segmenters.latent import LatentSegmenter
-from segcgan.segmenters.unused import remove_modules, unused_modules, without
+from segcgan.segmenters.unused import all_learn, remove_modules, unused_modules, without
 
 __all__ = [
-    "BoundarySegmenter", "Ensemble", "LatentSegmenter", "remove_modules", "segmenter_loss", "unused_modules", "without"
+    "BoundarySegmenter", "Ensemble", "LatentSegmenter", "all_learn", "remove_modules", "segmenter_loss",
+    "unused_modules", "without",
 ]  # fmt: skip

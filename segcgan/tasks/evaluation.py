@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from segcgan.atomic import replacing
 from segcgan.case import Case
+from segcgan.chain import Chain
 from segcgan.data.module import SegmentationData
 from segcgan.data.profile import Profile
 from segcgan.data.splits import check_splits
@@ -39,10 +40,9 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
     else:
         task.refiner = task.gate = None  # plan.refiner_epochs: 0
     if spare := [case for case in cli.datamodule.split("calibrate") if case.reference is not None]:
-        chain = task.chain_for(cli.datamodule, str(cli.trainer.precision))
-        task.temperatures = fit_temperatures(chain, spare, task.samples, cli.datamodule.seed)
+        task.temperatures = fit_temperatures(_chain(cli), spare, task.samples, cli.datamodule.seed)
         said = ", ".join(f"{name} {value:.2f}" for name, value in task.temperatures.items())
-        log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said)
+        log.info("temperatures, fitted on %d cases that serve nothing else: %s", len(spare), said or "none")
     _choose_thresholds(cli, run)
     cli.trainer.validate(task, datamodule=cli.datamodule, verbose=False)
     if cli.trainer.global_rank == 0:
@@ -75,11 +75,15 @@ def conclude(args: list[str], run: Run, opened: SegmentationData) -> None:
         run.finish("chain", at=time.strftime("%Y-%m-%d %H:%M:%S"))
 
 
+def _chain(cli: StageCLI) -> Chain:
+    """Return the chain where the trainer computes; between its calls Lightning leaves networks on the CPU."""
+    return cli.model.chain_for(cli.datamodule, str(cli.trainer.precision)).to(cli.trainer.strategy.root_device)
+
+
 def _choose_thresholds(cli: StageCLI, run: Run) -> None:
     """Fit the decision thresholds on validation cases; say and note what came out."""
     task = cli.model
-    chain = task.chain_for(cli.datamodule, str(cli.trainer.precision))
-    found = fit_thresholds(chain, cli.datamodule.split("val"), task.samples, cli.datamodule.seed)
+    found = fit_thresholds(_chain(cli), cli.datamodule.split("val"), task.samples, cli.datamodule.seed)
     words = {f"{variant} {name}": str(each) for variant, per in found.items() for name, each in per.items()}
     for what, said in words.items():
         log.info("threshold, %s: %s", what, said)

@@ -56,8 +56,8 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
         check_coarse(first.schedule, first.datamodule)
     source = first.schedule.segmenter_from
     source = source and str(Run.find(Path(source)).folder.resolve())  # before "latest" points at the new run
-    unused = [] if inherited else _dry_run(first)
-    run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem, unused)
+    found = {} if inherited else _dry_run(first)
+    run = Run(Path(inherited)) if inherited else _choose_run(digest, runs / config.stem, found)
     if inherited:
         _fit(args, run, first, source)
         return run
@@ -70,9 +70,9 @@ def fit(args: list[str], config: Path, runs: Path) -> Run:
     return run
 
 
-def _dry_run(first: StageCLI) -> list[str]:
-    """Try everything on empty windows; return, and report, the parts of the segmenter that nothing needs."""
-    unused = rehearse(first.model, first.datamodule)
+def _dry_run(first: StageCLI) -> dict[str, Any]:
+    """Try everything on empty windows; return, and report, the facts of :func:`rehearse` as a run keeps them."""
+    unused, complete = rehearse(first.model, first.datamodule)
     if unused:
         before = sum(parameter.numel() for parameter in first.model.segmenter.parameters())
         left_out = first.model.leave_out(unused)
@@ -82,7 +82,7 @@ def _dry_run(first: StageCLI) -> list[str]:
             before / 1e6,
             ", ".join(unused),
         )
-    return unused
+    return {"unused": unused, "all_learn": complete}
 
 
 def _check_limits(trainer: Any) -> None:
@@ -145,7 +145,7 @@ def _is_current(run: Run) -> bool:
     return bool(version == FORMAT)
 
 
-def _choose_run(digest: str, base: Path, unused: list[str]) -> Run:
+def _choose_run(digest: str, base: Path, found: dict[str, Any]) -> Run:
     """Return an unfinished run of the same command, or a new one."""
     if (run := _unfinished(base, digest)) is not None:
         log.info("resuming %s", run.folder)
@@ -153,7 +153,7 @@ def _choose_run(digest: str, base: Path, unused: list[str]) -> Run:
         run = Run.create(base)
         log.info("new run %s", run.folder)
         versions = {"version": segcgan.__version__, "torch": str(torch.__version__), "format": FORMAT}
-        run.note(config=digest, name=base.name, unused=unused, **versions)
+        run.note(config=digest, name=base.name, **found, **versions)
     if (mine := launch()) is not None:
         run.note(launch=mine)
     return run

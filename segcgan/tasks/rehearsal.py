@@ -10,18 +10,18 @@ from segcgan.batch import Batch
 from segcgan.data.module import SegmentationData
 from segcgan.errors import SegcganError
 from segcgan.noise import Noise
-from segcgan.segmenters import segmenter_loss, unused_modules
+from segcgan.segmenters import all_learn, segmenter_loss, unused_modules
 from segcgan.tasks.segmentation import SegmentationTask
 from segcgan.tasks.stage import Schedule
 
 
-def rehearse(task: SegmentationTask, data: SegmentationData) -> list[str]:
+def rehearse(task: SegmentationTask, data: SegmentationData) -> tuple[list[str], bool]:
     """Run segmenter, refiner and critic once on one or two empty windows of the size and channels of the data.
 
     Masks of training cases are all read in the first epoch, those of validation cases here.
 
     Returns:
-        Parts of the segmenter that nothing needs.
+        Parts of the segmenter that nothing needs, and whether all its other parameters get a gradient.
 
     Raises:
         SegcganError: a part does not take such windows, or returns another number of classes; a mask holds values of
@@ -60,10 +60,11 @@ def rehearse(task: SegmentationTask, data: SegmentationData) -> list[str]:
         if adversary is not None:
             attempt("adversary.critic", lambda: adversary.rehearse(logits, batch))
     unused = attempt("segmenter", lambda: unused_modules(task.segmenter, batch))
+    complete = attempt("segmenter", lambda: all_learn(task.segmenter, batch, unused))
     for case in data.split("val"):
         for strip in case.strips():
             case.read_reference(strip)
-    return list(unused)
+    return list(unused), bool(complete)
 
 
 def check_coarse(schedule: Schedule, data: SegmentationData) -> None:

@@ -44,12 +44,13 @@ class Scoreboard:
         rows: a row per case, variant and class.
         confusions: {case: {variant: (K, K)}}.
         examples: what a gate is fitted on, by case.
-        calibrations: {case: {variant: how its probabilities fare}}, of final scores, and of all where there are several
-            raters: the sum over raters then.
+        calibrations: {case: {variant: how its probabilities fare}}, of final scores, and of all where some cases have
+            several raters: the sum over raters.
         objects: components of every case, of final scores.
         blocks: counts in parts of every case of one slice, of final scores.
         spreads: {case: {variant: how its samples, or its one coarse mask, match its raters}}, of final scores.
-        several: there are cases with several raters.
+        several: there are cases with several raters; known from the start, or those scored before the first of them
+            have no part in the log-likelihood.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Scoreboard:
         self.rows += rows
         self.several |= case.raters is not None
         votes = masks["reference"][None] if case.raters is None else case.read_raters(case.whole)
-        if final or case.raters is not None:
+        if final or self.several:
             self.calibrations[case.name] = {
                 name: _calibrated(votes, outcome.read(f"p_{name}", case.whole), valid)
                 for name in masks
@@ -133,7 +134,7 @@ class Scoreboard:
 
         ``score``, which chooses the epoch, is the mean of IoU and Boundary IoU. It is 0 where masks never show a class
         that references show: else an all-background epoch would win where most cases are empty. With several raters it
-        is −``nll``, the log-likelihood of all their votes, a proper score.
+        is −``nll``, the log-likelihood of all their votes, a proper score; a case with one reference has one vote.
         """
         mine, values = [row for row in self.rows if row.variant == variant], {}
         for name in ("dice", "iou", "boundary_iou"):

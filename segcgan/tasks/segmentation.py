@@ -231,7 +231,8 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the previous scores."""
-        self.board = Scoreboard()
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.board = Scoreboard(several=any(case.raters is not None for case in data.split(data.evaluated)))
 
     on_test_epoch_start = on_validation_epoch_start
 

@@ -102,6 +102,7 @@ class StageCLI(LightningCLI):
         more = {"model.stage": stage} | (overrides or {})
         if run is not None:
             more["trainer.default_root_dir"] = str(run.folder)
+        self._all_learn = run is not None and run.all_learn
         try:
             self._build(args, more)
         except _MISTAKES as error:
@@ -142,8 +143,8 @@ class StageCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Fall back to fp32 where bf16 would be emulated; fetch pretrained weights only where training starts.
 
-        Several processes get plain DDP for a segmenter alone, whose unused parts are left out, and else one that
-        tolerates parameters without a gradient: adversaries take turns, and a refiner of somebody's own may have some.
+        Several processes get plain DDP for a segmenter alone of which every parameter gets a gradient, and else one
+        that tolerates parameters without: adversaries take turns, and a refiner of somebody's own may have some.
         """
         trainer, model = self.config.trainer, self.config.model
         self._check_precision(str(trainer.precision or 32))
@@ -151,7 +152,7 @@ class StageCLI(LightningCLI):
         several = trainer.devices if trainer.devices not in ("auto", -1, "-1") else torch.cuda.device_count()
         if trainer.strategy in ("auto", "ddp") and str(several) not in ("0", "1"):
             alone = model.stage == "segmenter" or str(model.stage).startswith("fold-")
-            plain = alone and model.adversary is None and not model.regularisers
+            plain = alone and self._all_learn and model.adversary is None and not model.regularisers
             trainer.strategy = "ddp" if plain else "ddp_find_unused_parameters_true"
         if self.config.model.stage in ("refiner", "chain"):
             for arguments, name, _ in pretrained(self.config.model.segmenter):

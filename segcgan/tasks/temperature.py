@@ -16,7 +16,8 @@ _PIXELS = 20_000  # taken from each case, at random: neighbours say much the sam
 def fit_temperatures(chain: Chain, cases: Sequence[Case], samples: int, seed: int) -> dict[str, float]:
     """Return the temperature of the coarse and of the refined probability (Guo et al., ICML 2017).
 
-    With several raters it is fitted to the votes of all.
+    With several raters it is fitted to the votes of all. Coarse masks that somebody else made say nothing of the
+    segmenter's; where there are no others it has no temperature.
 
     Args:
         chain: without temperatures.
@@ -26,7 +27,7 @@ def fit_temperatures(chain: Chain, cases: Sequence[Case], samples: int, seed: in
     """
     names = ["coarse", *(["refined"] if chain.refiner is not None else [])]
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    references = []
+    truth: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for index, case in enumerate(cases):
         outcome = predict_case(case, chain, MemoryStore(), samples=samples, seed=seed)
         votes = case.read_reference(case.whole)[None] if case.raters is None else case.read_raters(case.whole)
@@ -34,10 +35,12 @@ def fit_temperatures(chain: Chain, cases: Sequence[Case], samples: int, seed: in
         votes = votes.reshape(len(votes), -1)
         known = np.flatnonzero((votes != IGNORE).all(0) & (stored["coarse"][0] != IGNORE))
         taken = np.random.default_rng([seed, index]).permutation(known)[:_PIXELS]
-        references.append(votes[:, taken].ravel())
         for name in names:
+            if name == "coarse" and case.coarse is not None:
+                continue
+            truth[name].append(votes[:, taken].ravel())
             p = stored[name][:, taken].T / LEVELS
             logits = np.log(np.maximum(p, 0.5 / LEVELS))  # half a step for what was rounded to 0
             found[name].append(np.tile(logits, (len(votes), 1)))
-    truth = np.concatenate(references)
-    return {name: fit_temperature(np.concatenate(values), truth) for name, values in found.items()}
+    fitted = [name for name in names if found[name]]
+    return {name: fit_temperature(np.concatenate(found[name]), np.concatenate(truth[name])) for name in fitted}

@@ -57,6 +57,15 @@ def test_too_few_groups_and_just_enough(promise, fewest):
     assert decide(fitted(harmless(fewest), promise=promise)[0], 0.9)[0] is True
 
 
+def test_patients_of_whom_nothing_is_known_are_no_witnesses():
+    unknown = [example(1.0, float("nan"), group=f"unknown {k}", reference=0) for k in range(3)]
+    gate, sentence = fitted([*harmless(3), *unknown])
+    assert "too few groups: 3 validation groups, 4 are needed" in sentence
+    assert (gate.facts["cases"], gate.facts["groups"]) == (3, 3)
+    gate, _ = fitted([*harmless(4), *unknown])
+    assert gate.facts["mean_gain"] == pytest.approx(0.1015)
+
+
 def test_many_slices_of_few_patients_are_few_groups():
     slices = [example(0.9 - k / 1000, group=f"patient {k % 3}", case=f"slice {k}") for k in range(54)]
     assert fitted(slices)[1].startswith("refined masks not used, too few groups: 3 validation groups, 4 are needed")
@@ -170,9 +179,9 @@ def test_equal_masks_are_no_change():
     assert decide(gate, 1.0)[0] is False
 
 
-def test_cases_without_a_score_gain_nothing():
+def test_cases_without_a_score_do_not_count():
     examples = [*harmless(5), example(0.95, float("nan"), group="patient 9")]
-    assert fitted(examples)[0].facts["mean_gain"] == pytest.approx(sum(0.1 + k / 1000 for k in range(5)) / 6)
+    assert fitted(examples)[0].facts["mean_gain"] == pytest.approx(0.102)
 
 
 def test_the_numbers_behind_the_sentence():

@@ -313,3 +313,12 @@ def test_extra_layers_are_the_same_in_strips_and_exist_where_nothing_is_valid(ca
 def test_an_unknown_extra_layer_is_told(case, chain):
     with pytest.raises(ValueError, match="there is no extra layer 'entropy'; choose from uncertainty, disagreement"):
         predict_case(case(), chain(), MemoryStore(), extra=("entropy",))
+
+
+def test_masks_of_somebody_else_are_not_touched_by_what_was_fitted_to_the_segmenter(case, with_coarse, chain):
+    plain, fitted = chain(refiner="residual"), chain(refiner="residual")
+    fitted.temperatures, fitted.thresholds = {"coarse": 3.0}, {"coarse": [0.1]}
+    given = with_coarse(case())
+    same(run(given, plain), run(given, fitted))
+    own = [run(case(), each).read("coarse", given.whole) for each in (plain, fitted)]
+    assert np.count_nonzero(own[1]) > np.count_nonzero(own[0])

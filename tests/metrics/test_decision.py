@@ -11,7 +11,6 @@ from segcgan.metrics.overlap import confusion, dice
 RNG = np.random.default_rng(0)
 
 
-
 def softmax(shape: tuple[int, ...]) -> np.ndarray:
     p = np.exp(RNG.normal(0, 1.5, shape))
     return p / p.sum(0)
@@ -82,6 +81,34 @@ def test_a_threshold_behind_one_that_does_not_gain_is_not_reached() -> None:
     curves = [np.where(CANDIDATES == 0.2, 0.9, 0.5) + RNG.normal(0, 0.01, CANDIDATES.size) for _ in range(12)]
     found = fit_threshold(curves, [f"p{k}" for k in range(12)])
     assert str(found) == f"0.5 (no lower one surely raises the Dice of validation groups, {found.before:.3f})"
+
+
+def test_candidates_that_change_no_mask_do_not_end_the_search() -> None:
+    """A network that gives objects 0.3 and the rest 0.02: between 0.5 and 0.3 there is nothing to test."""
+    curves = []
+    for case in range(8):
+        reference = np.zeros((16, 16), np.uint8)
+        reference[2 : 6 + case, 2:9] = 1
+        reference[0, :case] = 1  # parts that are not found
+        p = np.where((reference == 1) & (np.arange(16)[:, None] > 0), 0.3, 0.02)
+        curve = DiceCurve(1)
+        curve.add(stored(np.stack([1 - p, p])), reference)
+        curves.append(curve.dice)
+    found = fit_threshold(curves, [f"p{k}" for k in range(8)])
+    assert found.value == pytest.approx(0.25)
+    assert found.before == 0
+    assert found.after > 0.9
+
+
+def test_cases_of_which_nothing_is_known_do_not_count() -> None:
+    curve = DiceCurve(1)
+    curve.add(stored(softmax((2, 4, 4))), np.full((4, 4), IGNORE, np.uint8))
+    assert np.isnan(curve.dice).all()
+    known = [1 - np.abs(CANDIDATES - 0.2) for _ in range(3)]
+    found = fit_threshold([*known, curve.dice], ["a", "b", "c", "d"])
+    assert found.groups == 3
+    assert found.value == 0.5
+    assert fit_threshold([curve.dice], ["a"]).value == 0.5
 
 
 def test_it_stays_at_half_with_few_groups_however_many_slices() -> None:

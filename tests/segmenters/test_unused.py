@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from segcgan.batch import Batch
-from segcgan.segmenters import remove_modules, unused_modules
+from segcgan.priors import ImageVAE
+from segcgan.segmenters import all_learn, remove_modules, unused_modules
 
 UNET = {"encoder_weights": None, "decoder_channels": [16, 8, 8, 8], "in_channels": 1, "classes": 2}
 
@@ -54,3 +55,57 @@ class Odd(nn.Module):
 
 def test_only_what_neither_training_nor_prediction_needs_is_unused() -> None:
     assert unused_modules(Odd(), windows()) == ["idle", "late.1"]
+
+
+class Frozen(nn.Module):
+    """A frozen part without gradients, whose attention uses the weights of a layer it never calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head, self.idle = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 2, 1), nn.Conv2d(8, 8, 1)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            x = self.stem(image)
+            tokens = self.layer(x.flatten(2).transpose(1, 2))
+        return self.head(tokens.transpose(1, 2).reshape(x.shape))
+
+
+def test_weights_that_are_used_without_a_call_and_a_gradient_stay() -> None:
+    network, image = Frozen(), torch.randn(1, 1, 8, 8)
+    names = unused_modules(network, windows())
+    assert names == ["idle"]
+    expected = network.eval()(image)
+    remove_modules(network, names)
+    assert torch.equal(network(image), expected)
+
+
+class Encoded(nn.Module):
+    """Uses the encoder of a prior only, whose own stage needs the decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prior = ImageVAE(1, 4, 2, 2)
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.prior.encode(image)[1])
+        return logits
+
+
+def test_a_prior_stays_whole() -> None:
+    assert unused_modules(Encoded(), windows()) == []
+
+
+def test_a_parameter_without_a_gradient_is_found() -> None:
+    batch = windows()
+    network = smp.Unet("resnet18", encoder_depth=4, **UNET)
+    assert not all_learn(network, batch)
+    assert all_learn(network, batch, ["encoder.layer4"])
+    assert "encoder.layer4.0.conv1.weight" in network.state_dict()
+    frozen = Frozen()
+    assert not all_learn(frozen, batch, ["idle"])
+    for part in (frozen.stem, frozen.layer):
+        part.requires_grad_(False)
+    assert all_learn(frozen, batch, ["idle"])

@@ -113,3 +113,24 @@ def test_with_a_critic_both_ranks_stay_equal(tiny: Path) -> None:
     assert int(first["adversary.steps"]) == 12
     assert len(list((tiny.parent / "pair" / "tiny+gan").glob("2*"))) == 1
     assert run.finished("chain")
+
+
+AUXILIARY = """
+from torch import nn
+
+class Auxiliary(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.main, self.auxiliary = nn.Conv2d(1, 2, 5, padding=2), nn.Conv2d(1, 2, 1)
+
+    def forward(self, image):
+        self.auxiliary(image)  # as of networks whose auxiliary output a wrapper throws away
+        return self.main(image)
+"""
+
+
+@pytest.mark.slow
+def test_a_parameter_that_no_gradient_reaches_does_not_stop_several_processes(tiny: Path) -> None:
+    (tiny.parent / "auxiliary_ddp.py").write_text(AUXILIARY)
+    words = ["--model.segmenter=auxiliary_ddp.Auxiliary", "--plan.folds=0", "--plan.refiner_epochs=0"]
+    assert fit_as_pair(tiny, *words).finished("chain")

@@ -19,6 +19,7 @@ from segcgan.metrics.cases import Row
 from segcgan.metrics.objects import Object, detection
 from segcgan.metrics.records import read_records
 from segcgan.tasks.scoring import Scoreboard, _calibrated, _gain
+from segcgan.tasks.segmentation import SegmentationTask
 
 
 def test_a_case_that_two_processes_scored_has_its_objects_and_blocks_once(monkeypatch):
@@ -163,8 +164,8 @@ def _case(reference, group="", raters=None):
     return case
 
 
-def _example(case, coarse, refined):
-    """What the gate is fitted on after one case of the classes background, x and y."""
+def _board(case, coarse, refined, **options):
+    """What is known after one case of the classes background, x and y."""
     masks = {"coarse": coarse, "refined": refined}
     for name in ("coarse", "refined"):
         masks[f"p_{name}"] = np.stack([254 * (masks[name] == index) for index in range(3)]).astype(np.uint8)
@@ -173,10 +174,15 @@ def _example(case, coarse, refined):
     outcome = SimpleNamespace(read=lambda layer, window: masks[layer], evidence=evidence)
     classes = [ClassSpec("background", [0]), ClassSpec("x", [1]), ClassSpec("y", [2])]
     surfaces = SimpleNamespace(centreline=False, surface="voxels", combine="max")
-    board = Scoreboard()
+    board = Scoreboard(**options)
     board.add(
         case, outcome, SimpleNamespace(classes=classes, boundary=1.0, surfaces=surfaces), final=False, refined=True
     )
+    return board
+
+
+def _example(case, coarse, refined):
+    board = _board(case, coarse, refined)
     assert board.accepted(None) == 1
     return board.examples["a"]
 
@@ -202,3 +208,13 @@ def test_of_several_raters_the_majority_is_harmed():
 def test_masks_kept_are_counted_without_a_gate_too():
     board = Scoreboard(confusions={"a": {"coarse": np.eye(2), "refined": np.eye(2)}, "b": {"coarse": np.eye(2)}})
     assert board.accepted(None) == 1
+
+
+def test_beside_cases_of_several_raters_those_of_one_have_a_vote_from_the_first_on():
+    plain, disputed = _case(_row(1, 0)), _case(_row(1, 1), raters=_row(1, 1))
+    held = SimpleNamespace(evaluated="val", split={"val": [plain, disputed]}.get)
+    task = SimpleNamespace(trainer=SimpleNamespace(datamodule=held))
+    SegmentationTask.on_validation_epoch_start(task)
+    assert task.board.several
+    assert list(_board(plain, _row(1, 0), _row(1, 0), several=True).calibrations) == ["a"]
+    assert not _board(plain, _row(1, 0), _row(1, 0)).calibrations
