@@ -25,6 +25,7 @@ from segcgan.atomic import replacing, write_text
 from segcgan.metrics.blocks import Block
 from segcgan.metrics.cases import Row
 from segcgan.metrics.records import read_records, write_records
+from segcgan.runs import FORMAT
 
 KEPT = Path(__file__).parent / "results" / "seeds"
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -70,8 +71,11 @@ def base_digest(configs: Sequence[str], extra: Sequence[str]) -> str:
 
 
 def own_digest(overlay: str) -> str:
-    """Return what tells the settings of one refiner apart, behind whatever segmenter."""
-    return _digest(_settings(f"refiners/{overlay}"), [])
+    """Return what tells one refiner apart, behind whatever segmenter: its settings and how refiners learn.
+
+    The format of runs counts changes of the latter.
+    """
+    return _digest(_settings(f"refiners/{overlay}"), FORMAT)
 
 
 def template_digest(config: str) -> str:

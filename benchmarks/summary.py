@@ -44,13 +44,19 @@ def against(row: Scored, base: Scored, empty: float = 1.0) -> dict[str, Differen
 
 
 def bases_of(name: str, found: dict[str, Scored]) -> dict[str, Scored]:
-    """Return what a row is compared with: rows behind the same segmenter; of a row without one, today's or else any."""
+    """Return what a row is compared with: rows behind the same segmenter, and itself by its older config.
+
+    Of a row without a segmenter it is today's, or else any.
+    """
     mine = found[name]
     related = [row for row in found.values() if row.settings[0] == mine.settings[0]]
     if name.startswith(kept.TEMPLATE):
         related = list(found.values())
-    return {base: next(row for row in related if row.name.split(OLDER[:-1])[0] == base) for base in BASES
-            if any(row.name.split(OLDER[:-1])[0] == base for row in related)}  # fmt: skip
+    bases = {base: next(row for row in related if row.name.split(OLDER[:-1])[0] == base) for base in BASES
+             if any(row.name.split(OLDER[:-1])[0] == base for row in related)}  # fmt: skip
+    if f"{name}{OLDER}" in found:
+        bases["its older config"] = found[f"{name}{OLDER}"]
+    return bases
 
 
 def lines_of(found: dict[str, Scored]) -> list[dict[str, Any]]:
