@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,10 +18,15 @@ UNET = {
 }  # fmt: skip
 
 
+def yaml_of(value: Any) -> str:
+    """Words go without quotes: not every jsonargparse takes these off."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 @pytest.fixture
 def unet(tiny: Path) -> list[str]:
     words = ["--model.segmenter.class_path=segmentation_models_pytorch.Unet", "--plan.folds=0"]
-    words += [f"--model.segmenter.init_args={json.dumps(UNET)}"]
+    words += [f"--model.segmenter.init_args.{key}={yaml_of(value)}" for key, value in UNET.items()]
     few = ["--plan.segmenter_epochs=1", "--plan.refiner_epochs=1"]
     return ["--config", str(tiny), *words, *few]
 
