@@ -19,7 +19,8 @@ TELLING = ("TemporalPositionIdentifier", "TemporalPositionIndex", "EchoNumbers",
            "NominalPercentageOfCardiacPhase", "FrameReferenceTime", "DiffusionBValue", "DiffusionGradientOrientation",
            "ImageType", "ComplexImageComponent", "InversionTime", "FlipAngle", "ConvolutionKernel", "KVP",
            "SliceThickness", "AcquisitionNumber", *CLOCKS)  # fmt: skip
-ORDERING = ("TriggerTime", "FrameReferenceTime", *CLOCKS, "InstanceNumber", "AcquisitionNumber")
+ACQUIRED = ("TriggerTime", "FrameReferenceTime", "AcquisitionDateTime", "AcquisitionTime")  # a copy has the same
+ORDERING = (*ACQUIRED, "ContentTime", "InstanceNumber", "AcquisitionNumber")
 # What stands in for a missing SeriesInstanceUID.
 IDENTIFYING = ("SeriesNumber", "SeriesDescription", "ProtocolName", "SeriesTime", "FrameOfReferenceUID", "folder")
 _TAGS: list[Any] = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "Modality",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from segcgan.case import Array
-from segcgan.formats.dicom_headers import CLOCKS, IDENTIFYING, ORDERING, TELLING, Header
+from segcgan.formats.dicom_headers import ACQUIRED, CLOCKS, IDENTIFYING, ORDERING, TELLING, Header
 from segcgan.formats.dicom_slices import DAMAGED, load
 from segcgan.formats.dicom_stack import evenly_spaced
 from segcgan.formats.folders import Rejected
@@ -41,8 +41,8 @@ def split(group: list[Header]) -> tuple[list[Volume], list[Rejected]]:
     Where images lie at the same positions, the first attribute (or the fewest together) is taken that separates
     *whole* volumes; what would make single slices of a stack, or volumes that lie between each other's slices, is
     not. Without such an attribute, the images at each position are put in order of time or number, if all positions
-    have as many. What still coincides is one image and its copies, if the pixels are the same; else it stays one
-    group, which is refused when it is opened.
+    have as many. Equal pixels at one position are an image and its copies, unless the times of acquisition differ at
+    all positions. What still coincides stays one group, which is refused when it is opened.
 
     Returns:
         the volumes, and copies with the reason.
@@ -51,13 +51,13 @@ def split(group: list[Header]) -> tuple[list[Volume], list[Rejected]]:
     most = max(Counter(places).values())
     if most == 1:
         return [Volume(group)], []
-    parts = _told_apart(group, places, most)
+    parts = _told_apart(group, places, most) or _in_order(group, places, most, ACQUIRED)
     if parts:
         return parts, []
     kept, copies = _without_copies(group, places)
     if copies:
         return [Volume(kept)], copies
-    return _in_order(group, places, most) or [Volume(group)], []
+    return _in_order(group, places, most, ORDERING) or [Volume(group)], []
 
 
 def identify(group: list[Header]) -> Groups:
@@ -158,14 +158,14 @@ def _number(text: str) -> str:
     return f"{float(text):.10g}" if re.fullmatch(r"-?\d+\.\d+", text) else text
 
 
-def _in_order(group: list[Header], places: list[int], most: int) -> list[Volume]:
+def _in_order(group: list[Header], places: list[int], most: int, names: Sequence[str]) -> list[Volume]:
     """Make the k-th volume of the k-th image at each position, in order of time or number."""
     at: dict[int, list[Header]] = defaultdict(list)
     for header, number in zip(group, places, strict=True):
         at[number].append(header)
     if len(at) == 1 or min(map(len, at.values())) < most:
         return []
-    for name in ORDERING:
+    for name in names:
         if all(len({header.said[name] for header in headers} - {""}) == most for headers in at.values()):
             ranked = [sorted(headers, key=lambda header: _rank(header.said[name])) for headers in at.values()]
             parts = [list(part) for part in zip(*ranked, strict=True)]

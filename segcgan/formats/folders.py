@@ -34,7 +34,7 @@ _RASTERS = (  # how files begin that GDAL reads beside TIFF
 _HDF = (b"\x89HDF\r\n\x1a\n", b"\x0e\x03\x13\x01")
 _CONVERTED = {".bmp", ".dem", ".dt2", ".ecw", ".flt", ".gif", ".hgt", ".sid", ".webp"}  # rasters, but not read here
 _NETCDF = {".nc", ".nc4", ".cdf"}
-_RESULTS = "holds results of a BIDS data set, not images; give that folder itself as input to predict what is in it"
+_RESULTS = "holds results, not images; give that folder itself as input to predict what is in it"
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
     """Find the cases in a folder and all below it, through links as well, by content and not by extension, sorted.
 
     Hidden files and folders are passed over (among them are half-written files of a killed run), and so are text,
-    vector and sidecar files; anything else that is no image is returned with the reason, as is the folder
-    ``derivatives`` of a BIDS data set, which holds masks.
+    vector and sidecar files; anything else that is no image is returned with the reason, as is a folder
+    ``derivatives`` in a BIDS data set or beside images: it holds masks.
 
     Args:
         folder: a folder, or a single file.
@@ -147,13 +147,16 @@ def discover(folder: Path, without: Collection[Path] = ()) -> tuple[list[Source]
 
 
 def _derivatives(files: list[Path], root: Path) -> set[Path]:
-    """Return the folders ``derivatives`` that lie in a BIDS data set, as its description or its subjects show."""
+    """Return the folders ``derivatives`` that hold masks: those of a BIDS data set, or with images beside them."""
     named = {parent for path in files for parent in path.parents if parent.name == "derivatives"}
     below = {folder for folder in named if folder != root and root in folder.parents}
+    images = [path for path in files if path.suffix.lower() not in SIDECARS]
     return {
         folder
         for folder in below
-        if (folder.parent / "dataset_description.json").is_file() or any(folder.parent.glob("sub-*/"))
+        if (folder.parent / "dataset_description.json").is_file()
+        or any(folder.parent.glob("sub-*/"))
+        or any(folder.parent in path.parents and folder not in path.parents for path in images)
     }
 
 

@@ -85,8 +85,8 @@ def _cure(shapes: Array, crs: CRS, case: Case) -> str:
     scene = case.stored["crs"]
     swapped = shapely.transform(shapes, lambda points: points[:, ::-1])
     if crs != scene and _touches(shapes, case):
-        plain = "GeoJSON without a member crs counts as EPSG:4326, " if crs.to_epsg() == 4326 else ""
-        return f"the numbers fit the CRS of the scene: {plain}so write {crs_name(scene)} into the file as its CRS"
+        plain = "; GeoJSON without a member crs counts as EPSG:4326" if crs.to_epsg() == 4326 else ""
+        return f"the numbers fit the CRS of the scene{plain}, so write {crs_name(scene)} into the file as its CRS"
     seen = _seen(swapped, crs, scene)
     if seen is not None and _touches(seen, case):
         return "with x and y exchanged they would: exchange them"

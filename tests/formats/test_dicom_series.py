@@ -149,6 +149,14 @@ def test_a_series_stored_twice_is_one_volume(tmp_path):
     assert len(discover(tmp_path)[1]) == 5
 
 
+def test_equal_volumes_acquired_at_two_times_are_no_copies(tmp_path):
+    """What is imaged may stand still; a copy has the times of its original."""
+    same = lambda t, i, n: np.full((4, 5), i)  # noqa: E731
+    times = {"TriggerTime": lambda t, i, n: 700.0 * t + 31 * i, "AcquisitionNumber": per_image}
+    write_images(tmp_path / "mr", dynamic(2, 5, pixels=same, **times))
+    assert numbers(tmp_path) == {f"mr_TriggerTime_{begin}": list(range(5)) for begin in (0, 700)}
+
+
 def test_equal_slices_of_two_times_are_no_copies(tmp_path):
     """The outer slices of a dynamic series may be empty at all times."""
     pixels = lambda t, i, n: np.full((4, 5), 0 if i in (0, 4) else n)  # noqa: E731

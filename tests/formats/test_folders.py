@@ -93,11 +93,18 @@ def test_results_in_a_bids_data_set_are_no_images(tmp_path):
     assert [source.name for source in found] == ["sub-01_T1w"]
     place = tmp_path / "study/derivatives"
     cure = "give that folder itself as input to predict what is in it"
-    assert [item.reason for item in rejected] == [f"{place} holds results of a BIDS data set, not images; {cure}"]
+    assert [item.reason for item in rejected] == [f"{place} holds results, not images; {cure}"]
     assert names(place) == ["sub-01_dseg", "x"]
     assert names(tmp_path) == ["sub-01_T1w"]
     png(tmp_path / "plain/derivatives/a.png")  # no BIDS: a name like any other
     assert names(tmp_path / "plain") == ["a"]
+    (tmp_path / "plain/notes.txt").write_text("no image")
+    assert names(tmp_path / "plain") == ["a"]
+    png(tmp_path / "plain/scans/a.png")  # images beside it: what is derived from them are masks
+    found, rejected = discover(tmp_path / "plain")
+    assert [source.path for source in found] == [tmp_path / "plain/scans/a.png"]
+    place = tmp_path / "plain/derivatives"
+    assert [item.reason for item in rejected] == [f"{place} holds results, not images; {cure}"]
 
 
 def test_names_are_unique(tmp_path):

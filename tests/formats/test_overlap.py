@@ -39,7 +39,7 @@ def test_labels_elsewhere(case):
 def test_labels_of_another_zone(case):
     said = elsewhere(case, SQUARE, crs="EPSG:32632")
     assert "the labels are at x 500010 … 500020, y 3999970 … 3999990 (EPSG:32632), which is x " in said
-    assert said.endswith("the numbers fit the CRS of the scene: so write EPSG:32631 into the file as its CRS")
+    assert said.endswith("the numbers fit the CRS of the scene, so write EPSG:32631 into the file as its CRS")
 
 
 def test_geojson_in_metres_without_crs(case):
