@@ -46,7 +46,8 @@ class Claim:
     """A mark of this process on a folder; see :func:`claimed`."""
 
     def __init__(self, mark: Path, doing: str) -> None:
-        self.mark, self.doing = mark, doing
+        self.mark = mark
+        self.doing = doing
         self.me = f"{socket.gethostname()} {os.getpid()}"
 
     def take(self) -> bool:

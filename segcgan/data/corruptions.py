@@ -104,7 +104,8 @@ class Corruption:
     def _move_boundaries(
         self, rng: np.random.Generator, labels: Array, classes: int, severity: float, boundary: "_Boundary"
     ) -> Array:
-        distance, other = boundary.distance, boundary.other
+        distance = boundary.distance
+        other = boundary.other
         smooth = min(self.smooth, max(1.0, self.smooth * float(self._scale(boundary.largest))))
         # A product of two fields has heavy tails (mostly accurate, here and there far off); the constant part
         # makes some masks too large or too small as a whole. Variances add up to 1, halved as two classes meet.
@@ -180,7 +181,8 @@ def _across(labels: Array, values: Array) -> Array:
     for axis in (0, 1):
         first, second = np.moveaxis(labels, axis, 0)[:-1], np.moveaxis(labels, axis, 0)[1:]
         before, after = np.moveaxis(values, axis, 0)[:-1], np.moveaxis(values, axis, 0)[1:]
-        differs, view = first != second, np.moveaxis(found, axis, 0)
+        differs = first != second
+        view = np.moveaxis(found, axis, 0)
         np.copyto(view[:-1], after, where=differs)
         np.copyto(view[1:], before, where=differs)
     return found

@@ -195,7 +195,8 @@ def _open_row(
     if row.mask is not None:
         if bits := rater_bits(row.labels, classes, row.mask):
             raters = Raters(open_labels(row.mask, case), *bits)
-            case.raters, case.reference = raters, Majority(raters)
+            case.raters = raters
+            case.reference = Majority(raters)
         else:
             values = label_values(row.labels, classes, row.mask)
             meaning = meaning_of(classes, values, polygons)

@@ -204,7 +204,8 @@ def _geometry(dataset: Dataset, own: list[Plane], first: Plane, step: float) -> 
             header.ImagePositionPatient = list(own[0].position)
         return header
     shared = Dataset()
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [orientation]
     header.SharedFunctionalGroupsSequence = [shared]
     header.NumberOfFrames = len(own)
     header.PerFrameFunctionalGroupsSequence = [

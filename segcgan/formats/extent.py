@@ -77,7 +77,8 @@ def _check_crs(path: Path, crs: CRS, case: Case) -> None:
         away = np.abs(np.linalg.solve(affine, np.stack([x, y, np.ones(4)])) - corners).max()
         where = f"at {in_words((min(x), min(y), max(x), max(y)))} of the image's CRS"
     else:
-        away, where = np.inf, "outside the image's CRS"
+        away = np.inf
+        where = "outside the image's CRS"
     if away > _SHIFT:
         said = f"{path} has the CRS {crs_name(crs)} and its image {crs_name(scene)}"
         numbers = f"the same numbers, {in_words(extent_of(case.stored))}, are {where}"

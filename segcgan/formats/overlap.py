@@ -65,7 +65,8 @@ def check_overlap(path: Path, shapes: Array, crs: CRS, polygons: Array, inside: 
     if total < 1:
         case.notes.append(f"all polygons of {path} together are smaller than a pixel")
     elif covered < _LITTLE * min(total, height * width):
-        of_labels, of_scene = covered / total, covered / (height * width)
+        of_labels = covered / total
+        of_scene = covered / (height * width)
         lies = f"only {of_labels:.2%} of the area of the polygons of {path} lies in the scene"
         case.notes.append(f"{lies} and covers {of_scene:.2%} of it: are these its labels?")
 

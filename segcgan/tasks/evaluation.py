@@ -106,7 +106,8 @@ def evaluate(args: list[str], run: Run, split: str) -> Table:
     for name in ("segmenter", "refiner", "gate"):
         part = getattr(stored, name)
         setattr(task, name, part if part is None else part.to(task.device))
-    task.temperatures, task.thresholds = stored.temperatures, stored.thresholds
+    task.temperatures = stored.temperatures
+    task.thresholds = stored.thresholds
     cli.datamodule.normalisation = stored.normalisation
     cli.datamodule.evaluated = split
     cli.datamodule.prepare_data()
