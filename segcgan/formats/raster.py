@@ -116,6 +116,8 @@ def opened(path: Path) -> Iterator[Any]:
         said, cure = reason(error), "it is damaged or no GeoTIFF, so fetch or convert it again"
         if "not recognized as being in a supported" in said:
             cure = f"where GDAL knows the format, gdal_translate {path.name} {path.stem}.tif makes it a GeoTIFF"
+        elif "No such file" in said and path.exists():
+            cure = "it is a mosaic of files that are not there, so fetch them or correct their paths in it"
         raise SegcganError(f"{path} cannot be read ({said}); {cure}") from error
 
 

@@ -257,6 +257,16 @@ def test_label_values(tmp_path):
         open_labels(save(tmp_path / "half.tif", array * 0 + 0.5), case)(window((0, 3), (0, 3)))
 
 
+def test_a_mosaic_whose_files_are_gone(tmp_path):
+    band = '<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename relativeToVRT="1">gone.tif'
+    tail = "</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    (tmp_path / "a.vrt").write_text(f'<VRTDataset rasterXSize="4" rasterYSize="3">{band}{tail}')
+    case = open_case(tmp_path / "a.vrt")
+    cure = r"gone.tif: No such file or directory\); it is a mosaic of files that are not there, so fetch them"
+    with pytest.raises(SegcganError, match=cure):
+        case.read(case.whole)
+
+
 def test_damaged_files_give_one_sentence(tmp_path):
     path = save(
         tmp_path / "a.tif", noise((1, 512, 512)), tiled=True, blockxsize=256, blockysize=256, compress="deflate"
