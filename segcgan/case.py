@@ -168,6 +168,10 @@ class Case:
             raise ValueError(f"case {self.name!r} has no raters")
         return self._read_labels(self.raters, window, lead=1, fill=IGNORE)
 
+    def read_votes(self, window: Window) -> Array:
+        """Read the class indices (R, d, h, w) uint8 of every rater, or of the one reference (R = 1)."""
+        return self.read_reference(window)[None] if self.raters is None else self.read_raters(window)
+
     def read_coarse(self, window: Window) -> Array:
         """Read coarse probabilities (K, d, h, w) float32 made elsewhere; outside the case they are 0."""
         if self.coarse is None:

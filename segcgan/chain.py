@@ -59,6 +59,11 @@ class Chain:
         return torch.device("cpu")
 
     @property
+    def variants(self) -> list[str]:
+        """Masks the chain draws: "coarse" and, with a refiner, "refined"."""
+        return ["coarse"] if self.refiner is None else ["coarse", "refined"]
+
+    @property
     def channels(self) -> int:
         """Channels of the files the chain was trained on."""
         return len(self.normalisation.mean)

@@ -5,7 +5,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from segcgan.case import Array
@@ -13,10 +12,12 @@ from segcgan.errors import SegcganError
 from segcgan.gates import promises
 from segcgan.gates.base import Gate, GateExample
 from segcgan.metrics.harm import harm_shares
+from segcgan.metrics.statistics import t_lower_bound
 
 Promise = Literal["expected", "sure"]
 
-_SHUT, _TOO_FEW = 2.0, 3.0  # thresholds that no Dice reaches
+_SHUT = 2.0  # a threshold that no Dice reaches
+_TOO_FEW = 3.0  # likewise
 _WHY = {_SHUT: "no safe gain on validation data", _TOO_FEW: "too few validation groups"}
 
 
@@ -62,7 +63,9 @@ class AgreementGate(Gate):
             raise SegcganError(f"gate promise is {promise!r}; choose from {', '.join(get_args(Promise))}")
         if promise == "sure" and not confidence:
             raise SegcganError("gate promise is 'sure' with confidence 0; give a confidence, such as 0.95")
-        self.max_harm, self.confidence, self.promise = max_harm, confidence, promise
+        self.max_harm = max_harm
+        self.confidence = confidence
+        self.promise = promise
         self.register_buffer("threshold", torch.tensor(_SHUT, dtype=torch.float64))
 
     def evidence(self, coarse: Array, refined: Array, valid: Array) -> Array:
@@ -139,7 +142,8 @@ class AgreementGate(Gate):
         harm, gains = _by_group(examples, groups, agreement, levels)
         passed = int(np.logical_and.accumulate(self._keeps(harm)).sum())
         level = max(passed - 1, 0)
-        mean, bound = self._gain(gains[level])
+        mean = float(gains[level].mean())
+        bound = t_lower_bound(gains[level], self.confidence)
         self.facts |= {
             "tried": float(levels[level]),
             "mean_harm": float(harm[level].mean()),
@@ -172,12 +176,6 @@ class AgreementGate(Gate):
         if self.promise == "sure":
             return promises.sure(harm, self.max_harm, self.confidence)
         return promises.expected(harm, self.max_harm)
-
-    def _gain(self, gains: Array) -> tuple[float, float]:
-        """Return the mean of the groups' gains (G,) and its lower bound by Student's t."""
-        error = float(gains.std(ddof=1)) / gains.size**0.5
-        wide = max(0.0, float(stdtrit(gains.size - 1, self.confidence))) if self.confidence else 0.0
-        return float(gains.mean()), float(gains.mean()) - wide * error
 
 
 def _by_group(

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from segcgan.case import IGNORE, Array
 from segcgan.errors import SegcganError
+from segcgan.metrics.statistics import t_lower_bound
 
 NEUTRAL = 0.5  # the most likely class
 CANDIDATES = np.arange(10, 0, -1) / 20  # thresholds tried, in this order: 0.5, 0.45, …, 0.05
@@ -117,13 +117,15 @@ def fit_threshold(curves: Sequence[Array], groups: Sequence[str]) -> Threshold:
         groups: patient or scene of each case.
     """
     table = _means_of_groups(curves, groups)
-    means, count = table.mean(0) if len(table) else np.full(len(CANDIDATES), np.nan), len(table)
-    best, found = 0, 0.0
+    count = len(table)
+    means = table.mean(0) if count else np.full(len(CANDIDATES), np.nan)
+    best = 0
+    found = 0.0
     for index in range(1, len(CANDIDATES)):
         gains = table[:, index] - table[:, 0]
         if not gains.any():
             continue
-        bound = _lower_bound(gains)
+        bound = t_lower_bound(gains, CONFIDENCE) if count >= FEWEST else 0.0
         if not bound > 0:
             break
         if means[index] > means[best]:
@@ -139,10 +141,3 @@ def _means_of_groups(curves: Sequence[Array], groups: Sequence[str]) -> Array:
         if np.isfinite(curve).all():
             members.setdefault(group, []).append(curve)
     return np.array([np.mean(each, axis=0) for each in members.values()]).reshape(-1, len(CANDIDATES))
-
-
-def _lower_bound(gains: Array) -> float:
-    count = len(gains)
-    if count < FEWEST:
-        return float("-inf")
-    return float(gains.mean() - stdtrit(count - 1, CONFIDENCE) * gains.std(ddof=1) / np.sqrt(count))

@@ -25,12 +25,12 @@ def fit_temperatures(chain: Chain, cases: Sequence[Case], samples: int, seed: in
         samples: masks drawn from a stochastic refiner.
         seed: of noise and pixels.
     """
-    names = ["coarse", *(["refined"] if chain.refiner is not None else [])]
+    names = chain.variants
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     truth: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for index, case in enumerate(cases):
         outcome = predict_case(case, chain, MemoryStore(), samples=samples, seed=seed)
-        votes = case.read_reference(case.whole)[None] if case.raters is None else case.read_raters(case.whole)
+        votes = case.read_votes(case.whole)
         stored = {name: outcome.read(f"p_{name}", case.whole).reshape(len(chain.classes), -1) for name in names}
         votes = votes.reshape(len(votes), -1)
         known = np.flatnonzero((votes != IGNORE).all(0) & (stored["coarse"][0] != IGNORE))

@@ -29,7 +29,7 @@ def fit_thresholds(chain: Chain, cases: Sequence[Case], samples: int, seed: int)
     Returns:
         {"coarse" or "refined": {class: threshold}}
     """
-    variants = ["coarse", *(["refined"] if chain.refiner is not None else [])]
+    variants = chain.variants
     keys = [(variant, index) for variant in variants for index in range(1, len(chain.classes))]
     found: dict[tuple[str, int], list[tuple[Array, str]]] = {key: [] for key in keys}
     for case in cases:
@@ -44,6 +44,7 @@ def fit_thresholds(chain: Chain, cases: Sequence[Case], samples: int, seed: int)
             found[key].append((curve.dice, case.group or case.name))
     chosen: dict[str, dict[str, Threshold]] = {variant: {} for variant in variants}
     for (variant, index), each in found.items():
-        dices, groups = [dice for dice, _ in each], [group for _, group in each]
+        dices = [dice for dice, _ in each]
+        groups = [group for _, group in each]
         chosen[variant][chain.classes[index].name] = fit_threshold(dices, groups)
     return chosen
