@@ -107,7 +107,8 @@ def _raster(case: Case) -> list[str]:
         return [*found, "", "", ""]
     from segcgan.formats.extent import crs_name, extent_of, in_words  # a picture without a place needs no GDAL
 
-    crs, points = case.stored["crs"], case.stored["gcps"][0]
+    crs = case.stored["crs"]
+    points = case.stored["gcps"][0]
     code, name = (crs_name(crs), crs.to_wkt().split('"')[1]) if crs is not None else ("", "")
     if case.stored["transform"].is_identity:
         note = f"{len(points)} ground control points" if points else "RPCs" if case.stored["rpcs"] else ""

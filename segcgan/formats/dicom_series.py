@@ -141,7 +141,8 @@ def _names(parts: list[_Part]) -> list[str]:
             shared.setdefault(part.folder.resolve(), set()).add(_series(part))
     names = []
     for part in parts:
-        first, folder = part.headers[0], part.folder.resolve()
+        first = part.headers[0]
+        folder = part.folder.resolve()
         words = [stem_of(first.path) if len(part.headers) == 1 else folder.name]
         if len(part.headers) > 1 and len(shared[folder]) > 1:
             words.append(first.number or stem_of(first.path))

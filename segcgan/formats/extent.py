@@ -72,7 +72,8 @@ def _check_crs(path: Path, crs: CRS, case: Case) -> None:
     try:
         x, y = transform(crs, scene, *(affine @ corners)[:2])
     except GDAL_ERRORS:
-        x, y = [np.inf], [np.inf]
+        x = [np.inf]
+        y = [np.inf]
     if np.isfinite([x, y]).all():
         away = np.abs(np.linalg.solve(affine, np.stack([x, y, np.ones(4)])) - corners).max()
         where = f"at {in_words((min(x), min(y), max(x), max(y)))} of the image's CRS"

@@ -56,7 +56,8 @@ def geometry(placed: dict[str, Any]) -> Geometry:
     whole numbers are pixel *corners*, as in GDAL. Spacing is in metres on the ground at the centre of the scene;
     without georeference it is 1 and the unit is "px".
     """
-    t, crs = placed["transform"], placed["crs"]
+    t = placed["transform"]
+    crs = placed["crs"]
     affine = np.array([[0, t.b, t.a, t.c], [0, t.e, t.d, t.f], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=float)
     if crs is None or t.is_identity:
         return Geometry(affine, (1.0, 1.0, 1.0), "px")

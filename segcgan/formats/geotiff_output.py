@@ -124,6 +124,7 @@ def _placed(case: Case) -> dict[str, Any]:
         placed |= {"gcps": moved, "crs": crs or CRS()}  # points of an unknown CRS stay so
     if case.stored.get("rpcs") is not None:
         rpcs = copy(case.stored["rpcs"])
-        rpcs.line_off, rpcs.samp_off = rpcs.line_off - top, rpcs.samp_off - left
+        rpcs.line_off -= top
+        rpcs.samp_off -= left
         placed["rpcs"] = rpcs
     return placed

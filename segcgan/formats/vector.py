@@ -77,7 +77,8 @@ def open_labels(path: Path, case: Case, meaning: Meaning = UNKNOWN) -> LabelRead
     height, width = case.stored["size"]
     inside = np.sort(shapely.STRtree(polygons).query(shapely.box(0, 0, width, height), "intersects"))
     check_overlap(path, shapes, crs, polygons, inside, case)
-    polygons, owner = polygons[inside], owner[inside]
+    polygons = polygons[inside]
+    owner = owner[inside]
     rows = np.unique(owner)
     seen = {name: column[rows] for name, column in table.items()}
     values, doubt = label_values(path, seen, len(rows), meaning)

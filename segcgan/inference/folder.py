@@ -158,7 +158,8 @@ class _Work:
             if isinstance(error, SegcganError) and not isinstance(error, NotWrittenError):
                 shutil.rmtree(strips, ignore_errors=True)  # where the disk is at fault, the next call goes on
             return row
-        row.status, row.seconds = "ok", round(time.perf_counter() - begin, 2)
+        row.status = "ok"
+        row.seconds = round(time.perf_counter() - begin, 2)
         return row
 
     def _write(self, found: Source, store: DiskStore, row: Prediction) -> None:
@@ -184,7 +185,8 @@ class _Work:
         )
         files = write_outputs(outcome, self.output, chain.classes, chain.refiner is not None, wish.uncertainty)
         row.files = ";".join(path.name for path in files)
-        row.mask, row.reason = "refined" if outcome.accepted else "coarse", outcome.reason
+        row.mask = "refined" if outcome.accepted else "coarse"
+        row.reason = outcome.reason
         row.note = "; ".join(case.notes)
         seam = outcome.seam  # reads every strip
         row.seam = "" if seam != seam else f"{seam:.2g}"
